@@ -1,0 +1,149 @@
+"""The engine's event stream: what happened, to whoever listens, and the last ones for `since`.
+
+Source: API `GET /events` (SystemEvents), messages of type `events.Message`.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from compatd.engine.errors import InvalidParameter
+
+Event = dict[str, Any]
+Filters = dict[str, list[str]]
+
+KEPT = 256
+"""How many past events `since` can reach back over, as in dockerd."""
+
+_QUEUE = 4096
+
+_OBJECT_FILTERS = ("container", "image", "network", "volume", "plugin", "daemon", "service", "node", "secret")
+_LEGACY_TYPES = ("container", "image")
+
+
+class Events:
+    """Emits events and serves them to listeners; to be used from the event loop."""
+
+    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
+        self._clock = clock
+        self._past: deque[Event] = deque(maxlen=KEPT)
+        self._listeners: set[asyncio.Queue[Event | None]] = set()
+
+    @property
+    def listeners(self) -> int:
+        """How many clients follow the stream now (`NEventsListener` of /info)."""
+        return len(self._listeners)
+
+    def emit(
+        self, kind: str, action: str, actor: str, attributes: dict[str, str], scope: str = "local"
+    ) -> Event:
+        """Tell every listener that `action` happened to the object `actor` of type `kind`."""
+        now = self._clock()
+        event: Event = {
+            "Type": kind,
+            "Action": action,
+            "Actor": {"ID": actor, "Attributes": attributes},
+            "scope": scope,
+            "time": now // 1_000_000_000,
+            "timeNano": now,
+        }
+        if kind in _LEGACY_TYPES:
+            event["status"] = action
+            event["id"] = actor
+            if kind == "container":
+                event["from"] = attributes.get("image", "")
+        self._past.append(event)
+        for queue in tuple(self._listeners):
+            if queue.full():  # a client that reads nothing must not take the daemon's memory
+                self._listeners.discard(queue)
+                queue.get_nowait()
+                queue.put_nowait(None)
+            else:
+                queue.put_nowait(event)
+        return event
+
+    async def follow(
+        self, filters: Filters, since: int | None = None, until: int | None = None
+    ) -> AsyncIterator[Event]:
+        """Matching events: kept ones from `since` on, then new ones up to `until` (both in ns since 1970).
+
+        Without `since` only new ones come; with `until` in the past the stream ends after the kept ones.
+        """
+        queue: asyncio.Queue[Event | None] = asyncio.Queue(_QUEUE)
+        past = [] if since is None and until is None else list(self._past)
+        self._listeners.add(queue)
+        try:
+            for event in past:
+                inside = (since is None or event["timeNano"] >= since) and (
+                    until is None or event["timeNano"] <= until
+                )
+                if inside and matches(event, filters):
+                    yield event
+            while True:
+                timeout = None if until is None else (until - self._clock()) / 1e9
+                if timeout is not None and timeout <= 0:
+                    return
+                try:
+                    new = await asyncio.wait_for(queue.get(), timeout)
+                except TimeoutError:
+                    return
+                if new is None:
+                    return
+                if matches(new, filters):
+                    yield new
+        finally:
+            self._listeners.discard(queue)
+
+
+def matches(event: Event, filters: Filters) -> bool:
+    """Whether an event passes all filters: values of one filter are alternatives, filters are all needed."""
+    actor, attributes = event["Actor"]["ID"], event["Actor"]["Attributes"]
+    for name, values in filters.items():
+        if not values:
+            continue
+        if name == "type":
+            ok = event["Type"] in values
+        elif name == "event":
+            action = event["Action"]
+            ok = action in values or action.partition(":")[0] in values
+        elif name == "scope":
+            ok = event["scope"] in values
+        elif name == "label":
+            ok = all(_has_label(attributes, value) for value in values)
+        elif name == "image":
+            ok = _image_matches(event, values)
+        elif name in _OBJECT_FILTERS:
+            ok = event["Type"] == name and any(
+                actor.startswith(value) or attributes.get("name") == value for value in values
+            )
+        else:
+            raise InvalidParameter(f"invalid filter '{name}'")
+        if not ok:
+            return False
+    return True
+
+
+def _has_label(attributes: dict[str, str], wanted: str) -> bool:
+    key, equals, value = wanted.partition("=")
+    return key in attributes and (not equals or attributes[key] == value)
+
+
+def _image_matches(event: Event, values: list[str]) -> bool:
+    """An image event by its image, or a container event by the image it runs; with or without the tag."""
+    attributes = event["Actor"]["Attributes"]
+    names = {attributes.get("image", ""), attributes.get("name", "") if event["Type"] == "image" else ""}
+    if event["Type"] == "image":
+        names.add(event["Actor"]["ID"])
+    names |= {without_tag(name) for name in names}
+    return any(value and value in names for value in values)
+
+
+def without_tag(name: str) -> str:
+    """`host:5000/app:1` → `host:5000/app`; a digest is cut off too."""
+    head, _, digest = name.partition("@")
+    if digest:
+        return head
+    base, colon, tag = name.rpartition(":")
+    return base if colon and "/" not in tag else name
