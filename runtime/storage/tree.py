@@ -1,0 +1,159 @@
+"""Placing files under one folder without ever stepping out of it.
+
+The caller has chrooted into the folder, so the kernel confines every path; besides, each parent is walked
+component by component on directory fds, and a symlink on the way is followed only inside the chroot. The
+fds of recently used parents are kept, which saves most lookups: archives list folders one after another.
+"""
+
+import os
+import stat
+from typing import Any
+
+OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+CACHED = 128
+_NEW_PARENT = 0o755
+
+
+class Breakout(Exception):
+    """A name that would lead out of the target folder."""
+
+
+def clean(name: bytes) -> bytes:
+    """`name` as a relative path without ".", empty parts or a leading slash; b"" is the root.
+
+    Raises Breakout for a path that ".." leads out of the root.
+    """
+    if b"//" not in name and b"." not in name:
+        return name.strip(b"/")
+    parts: list[bytes] = []
+    for part in name.split(b"/"):
+        if part == b"..":
+            if not parts:
+                raise Breakout
+            parts.pop()
+        elif part and part != b".":
+            parts.append(part)
+    return b"/".join(parts)
+
+
+class Tree:
+    """The folder being filled; paths are relative, cleaned bytes."""
+
+    def __init__(self, root: int) -> None:
+        self.root = root
+        self._open: dict[bytes, int] = {b"": root}
+
+    def parent(self, path: bytes) -> tuple[int, bytes]:
+        """(fd of the parent, last component); missing parents are made with mode 0755, as dockerd does."""
+        at = path.rfind(b"/")
+        if at < 0:
+            return self.root, path
+        return self.directory(path[:at]), path[at + 1 :]
+
+    def directory(self, path: bytes) -> int:
+        """An fd of the folder `path`, made where missing; it stays the tree's. Raises OSError."""
+        fd = self._open.get(path)
+        if fd is not None:
+            return fd
+        parent, name = self.parent(path)
+        try:
+            fd = os.open(name, OPEN_DIRECTORY, dir_fd=parent)
+        except FileNotFoundError:
+            os.mkdir(name, _NEW_PARENT, dir_fd=parent)
+            fd = os.open(name, OPEN_DIRECTORY, dir_fd=parent)
+        except OSError:
+            # A symlink to a folder, perhaps: the kernel follows it as a program in the container would.
+            # It is not remembered, for a later entry may replace the link.
+            return self._through_link(path)
+        if len(self._open) >= CACHED:
+            self._shrink(path)
+        self._open[path] = fd
+        return fd
+
+    def _through_link(self, path: bytes) -> int:
+        fd = os.open(b"/" + path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        key = b"\0link"  # no path can be called so
+        old = self._open.pop(key, None)
+        if old is not None:
+            os.close(old)
+        self._open[key] = fd
+        return fd
+
+    def _shrink(self, keep: bytes) -> None:
+        for path in list(self._open):
+            if path and not keep.startswith(path + b"/"):
+                os.close(self._open.pop(path))
+                if len(self._open) < CACHED // 2:
+                    return
+
+    def forget(self) -> None:
+        """Close all remembered folders: something on their paths is being replaced."""
+        for path in [path for path in self._open if path]:
+            os.close(self._open.pop(path))
+
+    def lstat(self, path: bytes) -> os.stat_result:
+        """Of the entry itself, never of what a link points to. Raises OSError."""
+        parent, name = self.parent(path)
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+
+    def remove(self, path: bytes) -> None:
+        """Remove whatever is at `path`, folders with all their content; nothing there is fine."""
+        parent, name = self.parent(path)
+        try:
+            mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            return
+        if stat.S_ISDIR(mode):
+            fd = os.open(name, OPEN_DIRECTORY, dir_fd=parent)
+            try:
+                empty(fd)
+            finally:
+                os.close(fd)
+            self.forget()
+            parent, name = self.parent(path)
+            os.rmdir(name, dir_fd=parent)
+        else:
+            os.unlink(name, dir_fd=parent)
+            if stat.S_ISLNK(mode):
+                self.forget()
+
+
+def empty(directory: int) -> None:
+    """Remove all that is in the folder (an fd), depth first, following no symlink and crossing no mount.
+
+    A folder that changes meanwhile is no problem; raises OSError for what cannot be removed. Folders may
+    be deeper than the recursion limit or the open-files limit allow, so the way up is remembered as names.
+    """
+    device = os.fstat(directory).st_dev
+    stack: list[tuple[int, list[Any]]] = [(os.dup(directory), _list(directory))]
+    names: list[bytes] = []
+    try:
+        while stack:
+            fd, todo = stack[-1]
+            if not todo:
+                os.close(fd)
+                stack.pop()
+                if stack:
+                    os.rmdir(names.pop(), dir_fd=stack[-1][0])
+                continue
+            name, is_directory = todo.pop()
+            if not is_directory:
+                os.unlink(name, dir_fd=fd)
+                continue
+            try:
+                child = os.open(name, OPEN_DIRECTORY, dir_fd=fd)
+            except FileNotFoundError:
+                continue
+            if os.fstat(child).st_dev != device:
+                os.close(child)
+                raise OSError(16, "Device or resource busy", name)
+            names.append(name)
+            stack.append((child, _list(child)))
+    finally:
+        for fd, _ in stack:
+            os.close(fd)
+
+
+def _list(fd: int) -> list[tuple[bytes, bool]]:
+    with os.scandir(fd) as found:
+        return [(os.fsencode(item.name), item.is_dir(follow_symlinks=False)) for item in found]
