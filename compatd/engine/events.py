@@ -19,7 +19,19 @@ KEPT = 256
 
 _QUEUE = 4096
 
-_OBJECT_FILTERS = ("container", "image", "network", "volume", "plugin", "daemon", "service", "node", "secret")
+_OBJECTS = (
+    "container",
+    "image",
+    "network",
+    "volume",
+    "plugin",
+    "daemon",
+    "service",
+    "node",
+    "secret",
+    "config",
+)
+FILTERS = frozenset({"type", "event", "scope", "label", *_OBJECTS})
 _LEGACY_TYPES = ("container", "image")
 
 
@@ -64,37 +76,63 @@ class Events:
                 queue.put_nowait(event)
         return event
 
-    async def follow(
+    def subscribe(
         self, filters: Filters, since: int | None = None, until: int | None = None
-    ) -> AsyncIterator[Event]:
+    ) -> "Subscription":
         """Matching events: kept ones from `since` on, then new ones up to `until` (both in ns since 1970).
 
-        Without `since` only new ones come; with `until` in the past the stream ends after the kept ones.
+        Without `since` and `until` only new ones come; with `until` in the past the stream ends after the
+        kept ones. New events are kept for the subscriber from now on; it ends with its `with` block.
         """
-        queue: asyncio.Queue[Event | None] = asyncio.Queue(_QUEUE)
         past = [] if since is None and until is None else list(self._past)
-        self._listeners.add(queue)
-        try:
-            for event in past:
-                inside = (since is None or event["timeNano"] >= since) and (
-                    until is None or event["timeNano"] <= until
-                )
-                if inside and matches(event, filters):
-                    yield event
-            while True:
-                timeout = None if until is None else (until - self._clock()) / 1e9
-                if timeout is not None and timeout <= 0:
-                    return
-                try:
-                    new = await asyncio.wait_for(queue.get(), timeout)
-                except TimeoutError:
-                    return
-                if new is None:
-                    return
-                if matches(new, filters):
-                    yield new
-        finally:
-            self._listeners.discard(queue)
+        return Subscription(self._listeners, self._clock, filters, past, since, until)
+
+
+class Subscription:
+    """A client's place in the stream: a context manager, then an asynchronous iterator of events."""
+
+    def __init__(
+        self,
+        listeners: set[asyncio.Queue[Event | None]],
+        clock: Callable[[], int],
+        filters: Filters,
+        past: list[Event],
+        since: int | None,
+        until: int | None,
+    ) -> None:
+        self._listeners, self._clock, self._filters = listeners, clock, filters
+        self._past, self._since, self._until = past, since, until
+        self._queue: asyncio.Queue[Event | None] = asyncio.Queue(_QUEUE)
+        for name in filters:
+            if name not in FILTERS:
+                raise InvalidParameter(f"invalid filter '{name}'")
+
+    def __enter__(self) -> "Subscription":
+        self._listeners.add(self._queue)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listeners.discard(self._queue)
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        for event in self._past:
+            inside = (self._since is None or event["timeNano"] >= self._since) and (
+                self._until is None or event["timeNano"] <= self._until
+            )
+            if inside and matches(event, self._filters):
+                yield event
+        while True:
+            timeout = None if self._until is None else (self._until - self._clock()) / 1e9
+            if timeout is not None and timeout <= 0:
+                return
+            try:
+                new = await asyncio.wait_for(self._queue.get(), timeout)
+            except TimeoutError:
+                return
+            if new is None:
+                return
+            if matches(new, self._filters):
+                yield new
 
 
 def matches(event: Event, filters: Filters) -> bool:
@@ -114,12 +152,10 @@ def matches(event: Event, filters: Filters) -> bool:
             ok = all(_has_label(attributes, value) for value in values)
         elif name == "image":
             ok = _image_matches(event, values)
-        elif name in _OBJECT_FILTERS:
+        else:
             ok = event["Type"] == name and any(
                 actor.startswith(value) or attributes.get("name") == value for value in values
             )
-        else:
-            raise InvalidParameter(f"invalid filter '{name}'")
         if not ok:
             return False
     return True

@@ -1,0 +1,85 @@
+"""All parts of the engine, made in the order of their dependencies."""
+
+import contextlib
+import logging
+from pathlib import Path
+from typing import Any
+
+from compatd.config import Config
+from compatd.engine.containers import Containers
+from compatd.engine.events import Events
+from compatd.engine.execs import Execs
+from compatd.engine.images import Images
+from compatd.engine.networks import Networks
+from compatd.engine.system import System
+from compatd.engine.volumes import Volumes
+from compatd.store import Store
+from runtime.client import Runtime
+from runtime.storage.overlay import Overlay
+
+logger = logging.getLogger(__name__)
+
+
+class Engine:
+    """The engine's parts as attributes, one a noun of the API."""
+
+    def __init__(self, config: Config) -> None:
+        """Make all parts; nothing runs yet. Raises StoreError when the data root cannot be used."""
+        self.config = config
+        _make_roots(config)
+        self.store = Store(config.root)
+        self.events = Events()
+        self.runtime = Runtime(Path(config.exec_root), on_event=self._on_runtime_event)
+        self.storage = Overlay(config.root)
+        self.images = Images(config, self.store, self.events, self.runtime, self.storage)
+        self.networks = Networks(config, self.store, self.events)
+        self.volumes = Volumes(config, self.store, self.events)
+        self.containers = Containers(
+            config,
+            self.store,
+            self.events,
+            self.images,
+            self.networks,
+            self.volumes,
+            self.runtime,
+            self.storage,
+        )
+        self.execs = Execs(self.containers, self.events, self.runtime)
+        self.system = System(
+            config, self.store, self.events, counts=self.containers.counts, images=self.images.count
+        )
+
+    def _on_runtime_event(self, container_id: str, message: dict[str, Any]) -> None:
+        if message.get("event") == "exec-exit":
+            self.execs.on_exit(container_id, message)
+        else:
+            self.containers.on_runtime_event(container_id, message)
+
+    async def open(self) -> None:
+        """Start what runs and repair what a crash left half done."""
+        await self.runtime.open()
+        await self.images.open()
+        await self.networks.open()
+        await self.containers.open()
+
+    async def close(self) -> None:
+        """Stop in order: containers first, unless they are to live on. Never raises."""
+        for part in (self.containers, self.networks, self.images, self.runtime):
+            with contextlib.suppress(AttributeError):
+                try:
+                    await part.close()
+                except Exception:
+                    logger.exception("stopping %s failed", type(part).__name__)
+        self.store.close()
+
+
+def _make_roots(config: Config) -> None:
+    """The folders of docs/architecture.md: passable for all, listable for root only (CVE-2021-41091)."""
+    for path, mode in (
+        (Path(config.data_root), 0o711),
+        (config.root, 0o711),
+        (Path(config.data_root) / "containers", 0o710),
+        (Path(config.data_root) / "volumes", 0o711),
+        (Path(config.exec_root), 0o711),
+    ):
+        path.mkdir(mode=mode, parents=True, exist_ok=True)

@@ -1,0 +1,250 @@
+"""What the engine says about itself and its machine: `/info` and `/version`."""
+
+import os
+import platform
+import shutil
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from compatd import COMPATD_VERSION, VERSION
+from compatd.config import Config
+from compatd.engine.events import Events
+from compatd.engine.sysinfo import Features, probe, warnings
+from compatd.engine.timestamps import rfc3339
+from compatd.store import Store
+
+API_VERSION = "1.56"
+MIN_API_VERSION = "1.24"
+BUILTIN_RUNTIME = "compatd"
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_LOG_DRIVERS = ["json-file", "none"]
+_KNOWN_RUNTIMES = ("runc", "crun")
+
+
+class System:
+    """`counts` gives running, paused and stopped containers; `images` how many images there are."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        events: Events,
+        *,
+        counts: Callable[[], tuple[int, int, int]],
+        images: Callable[[], int],
+    ) -> None:
+        self._config, self._store, self._events = config, store, events
+        self._counts, self._images = counts, images
+        self._features: Features = probe()
+        self._release = _os_release()
+        self.id = self._engine_id()
+
+    def _engine_id(self) -> str:
+        document = self._store.meta.get("engine")
+        if document is None:
+            document = {"ID": str(uuid.uuid4())}
+            self._store.meta.put("engine", document)
+        return str(document["ID"])
+
+    def runtimes(self) -> dict[str, dict[str, Any]]:
+        """The OCI runtimes that a container may ask for: ours, those found in PATH, those configured."""
+        found: dict[str, dict[str, Any]] = {BUILTIN_RUNTIME: {"path": "compat-runtime"}}
+        for name in _KNOWN_RUNTIMES:
+            if shutil.which(name):
+                found[name] = {"path": name}
+        if "runc" in found:
+            found["io.containerd.runc.v2"] = {"path": "runc"}
+        for name, runtime in self._config.runtimes.items():
+            found[name] = {"path": runtime.get("path", ""), "runtimeArgs": runtime.get("runtimeArgs")}
+        return found
+
+    def version(self) -> dict[str, Any]:
+        """The answer of `/version` (SystemVersion)."""
+        arch = _ARCHITECTURES.get(platform.machine(), platform.machine())
+        kernel = platform.release()
+        python = platform.python_version()
+        details = {
+            "ApiVersion": API_VERSION,
+            "Arch": arch,
+            "BuildTime": "",
+            "Experimental": str(self._config.experimental).lower(),
+            "GitCommit": "",
+            "GoVersion": "",
+            "KernelVersion": kernel,
+            "MinAPIVersion": MIN_API_VERSION,
+            "Os": "linux",
+        }
+        return {
+            "Platform": {"Name": "compatd"},
+            "Components": [
+                {"Name": "Engine", "Version": VERSION, "Details": details},
+                {"Name": "compatd", "Version": COMPATD_VERSION, "Details": {"Python": python}},
+            ],
+            "Version": VERSION,
+            "ApiVersion": API_VERSION,
+            "MinAPIVersion": MIN_API_VERSION,
+            "GitCommit": "",
+            "GoVersion": "",
+            "Os": "linux",
+            "Arch": arch,
+            "KernelVersion": kernel,
+            "BuildTime": "",
+        }
+
+    def info(self) -> dict[str, Any]:
+        """The answer of `/info` (SystemInfo) in its newest shape."""
+        running, paused, stopped = self._counts()
+        features, config = self._features, self._config
+        return {
+            "ID": self.id,
+            "Containers": running + paused + stopped,
+            "ContainersRunning": running,
+            "ContainersPaused": paused,
+            "ContainersStopped": stopped,
+            "Images": self._images(),
+            "Driver": "overlay2",
+            "DriverStatus": _driver_status(Path(config.data_root)),
+            "Plugins": {
+                "Volume": ["local"],
+                "Network": ["bridge", "host", "null"],
+                "Authorization": None,
+                "Log": _LOG_DRIVERS,
+            },
+            "MemoryLimit": features.memory,
+            "SwapLimit": features.swap,
+            "CpuCfsPeriod": features.cpu_quota,
+            "CpuCfsQuota": features.cpu_quota,
+            "CPUShares": features.cpu_shares,
+            "CPUSet": features.cpuset,
+            "PidsLimit": features.pids,
+            "IPv4Forwarding": _is_on("/proc/sys/net/ipv4/ip_forward"),
+            "Debug": config.debug,
+            "NFd": len(os.listdir("/proc/self/fd")),
+            "OomKillDisable": features.oom_kill_disable,
+            "NGoroutines": _tasks(),
+            "SystemTime": rfc3339(time.time_ns()),
+            "LoggingDriver": config.log_driver,
+            "CgroupDriver": "cgroupfs",
+            "CgroupVersion": features.cgroup_version,
+            "NEventsListener": self._events.listeners,
+            "KernelVersion": platform.release(),
+            "OperatingSystem": self._release.get("PRETTY_NAME", "Linux"),
+            "OSVersion": self._release.get("VERSION_ID", ""),
+            "OSType": "linux",
+            "Architecture": platform.machine(),
+            "IndexServerAddress": "https://index.docker.io/v1/",
+            "RegistryConfig": self._registries(),
+            "NCPU": len(os.sched_getaffinity(0)),
+            "MemTotal": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+            "GenericResources": None,
+            "DockerRootDir": config.data_root,
+            "HttpProxy": os.environ.get("HTTP_PROXY", os.environ.get("http_proxy", "")),
+            "HttpsProxy": os.environ.get("HTTPS_PROXY", os.environ.get("https_proxy", "")),
+            "NoProxy": os.environ.get("NO_PROXY", os.environ.get("no_proxy", "")),
+            "Name": platform.node(),
+            "Labels": config.labels,
+            "ExperimentalBuild": config.experimental,
+            "ServerVersion": VERSION,
+            "Runtimes": self.runtimes(),
+            "DefaultRuntime": config.default_runtime,
+            "Swarm": {
+                "NodeID": "",
+                "NodeAddr": "",
+                "LocalNodeState": "inactive",
+                "ControlAvailable": False,
+                "Error": "",
+                "RemoteManagers": None,
+            },
+            "LiveRestoreEnabled": config.live_restore,
+            "Isolation": "",
+            "InitBinary": config.init_path or "docker-init",
+            "ContainerdCommit": {"ID": ""},
+            "RuncCommit": {"ID": ""},
+            "InitCommit": {"ID": ""},
+            "SecurityOptions": _security_options(features, config),
+            "DefaultAddressPools": [
+                {"Base": pool["base"], "Size": pool["size"]} for pool in config.default_address_pools
+            ]
+            or None,
+            "FirewallBackend": {"Driver": "nftables"},
+            "CDISpecDirs": [],
+            "Warnings": warnings(features),
+        }
+
+    def _registries(self) -> dict[str, Any]:
+        cidrs, indexes = ["::1/128", "127.0.0.0/8"], {}
+        for name in self._config.insecure_registries:
+            if "/" in name:
+                cidrs.append(name)
+            else:
+                indexes[name] = {"Name": name, "Mirrors": [], "Secure": False, "Official": False}
+        hub = {
+            "Name": "docker.io",
+            "Mirrors": self._config.registry_mirrors,
+            "Secure": True,
+            "Official": True,
+        }
+        return {
+            "InsecureRegistryCIDRs": cidrs,
+            "IndexConfigs": {**indexes, "docker.io": hub},
+            "Mirrors": self._config.registry_mirrors,
+        }
+
+
+def _tasks() -> int:
+    import asyncio
+
+    return len(asyncio.all_tasks())
+
+
+def _is_on(path: str) -> bool:
+    try:
+        return Path(path).read_text().strip() == "1"
+    except OSError:
+        return False
+
+
+def _os_release() -> dict[str, str]:
+    """`/etc/os-release` as a mapping (os-release(5)); empty when there is none."""
+    try:
+        return platform.freedesktop_os_release()
+    except OSError:
+        return {}
+
+
+def _driver_status(data_root: Path) -> list[list[str]]:
+    return [
+        ["Backing Filesystem", _filesystem(data_root)],
+        ["Supports d_type", "true"],
+        ["Using metacopy", "false"],
+        ["Native Overlay Diff", "true"],
+        ["userxattr", "false"],
+    ]
+
+
+def _filesystem(path: Path) -> str:
+    """The type of the file system below `path`, by the names that dockerd gives."""
+    best, kind = "", "<unknown>"
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, mount, name, *_ = line.split(" ")
+        inside = mount == "/" or str(path) == mount or str(path).startswith(mount + "/")
+        if inside and len(mount) >= len(best):
+            best, kind = mount, name
+    return "extfs" if kind in ("ext2", "ext3", "ext4") else kind
+
+
+def _security_options(features: Features, config: Config) -> list[str]:
+    options = []
+    if features.apparmor:
+        options.append("name=apparmor")
+    if features.seccomp:
+        options.append(f"name=seccomp,profile={config.seccomp_profile or 'builtin'}")
+    if config.no_new_privileges:
+        options.append("name=no-new-privileges")
+    if features.cgroup_version == "2":
+        options.append("name=cgroupns")
+    return options

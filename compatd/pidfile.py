@@ -1,0 +1,33 @@
+"""The PID file: one daemon a file, a stale one is replaced."""
+
+import os
+from pathlib import Path
+
+
+class PidFileError(Exception):
+    """Another daemon runs with this PID file."""
+
+
+def write(path: Path) -> None:
+    """Write our PID. Raises PidFileError when the process that the file names is alive, OSError otherwise."""
+    try:
+        pid = int(path.read_text().strip() or 0)
+    except (FileNotFoundError, ValueError):
+        pid = 0
+    if pid > 0 and pid != os.getpid() and Path(f"/proc/{pid}").exists():
+        raise PidFileError(
+            f"failed to start daemon, ensure docker is not running or delete {path}: "
+            f"process with PID {pid} is still running"
+        )
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path.write_text(str(os.getpid()))
+    path.chmod(0o644)
+
+
+def remove(path: Path) -> None:
+    """Remove the file if it is ours."""
+    try:
+        if path.read_text().strip() == str(os.getpid()):
+            path.unlink()
+    except OSError:
+        pass

@@ -1,0 +1,28 @@
+"""One daemon a PID file."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from compatd import pidfile
+
+
+def test_stale_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "docker.pid"
+    pidfile.write(path)
+    assert path.read_text() == str(os.getpid())
+    path.write_text("999999999")
+    pidfile.write(path)
+    assert path.read_text() == str(os.getpid())
+    pidfile.remove(path)
+    assert not path.exists()
+
+
+def test_living_daemon_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "docker.pid"
+    path.write_text("1\n")
+    with pytest.raises(pidfile.PidFileError, match="process with PID 1 is still running"):
+        pidfile.write(path)
+    pidfile.remove(path)
+    assert path.exists()
