@@ -1,0 +1,1 @@
+"""Conformance suite: unmodified clients against whatever Docker Engine `DOCKER_HOST` names."""
