@@ -10,10 +10,10 @@ import socket
 from typing import Any
 
 from runtime.net import rtnetlink
+from runtime.net.netlink import NetlinkSocket
 
 CLONE_NEWNET = 0x40000000
 _PROC = "/proc/sys/"
-# ipaddress is imported by rtnetlink already; importing it lazily here would gain nothing.
 
 
 def apply(plan: dict[str, Any], netns_fd: int) -> list[dict[str, Any]]:
@@ -42,7 +42,7 @@ def apply(plan: dict[str, Any], netns_fd: int) -> list[dict[str, Any]]:
         host.close()
 
 
-def _make_veths(host: rtnetlink.NetlinkSocket, endpoints: list[dict[str, Any]], netns_fd: int) -> None:
+def _make_veths(host: NetlinkSocket, endpoints: list[dict[str, Any]], netns_fd: int) -> None:
     requests = []
     for e in endpoints:
         master = socket.if_nametoindex(e["bridge"]) if e.get("bridge") else None
@@ -108,7 +108,10 @@ def _tame_ipv6(name: str, wanted: bool) -> None:
 
 
 def write_sysctl(key: str, value: str) -> None:
-    """Writes a sysctl of the calling thread's namespace, `net.ipv4.ip_forward` or with slashes. Raises OSError."""
+    """Writes a sysctl of the calling thread's namespace; key as `net.ipv4.ip_forward` or with slashes.
+
+    Raises OSError.
+    """
     path = _PROC + (key if "/" in key else key.replace(".", "/"))
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:

@@ -200,7 +200,10 @@ def addresses(sock: NetlinkSocket, index: int = 0) -> list[str]:
 
 
 def routes(sock: NetlinkSocket) -> list[dict[str, Any]]:
-    """The main table's IPv4 routes: {"destination": "10.0.0.0/8" ("0.0.0.0/0": default), "index", "gateway"}."""
+    """The main table's IPv4 routes.
+
+    As {"destination": "10.0.0.0/8" ("0.0.0.0/0": default), "index", "gateway"}.
+    """
     found = []
     head = _ROUTE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
     for kind, body in sock.dump(RTM_GETROUTE, head, "list routes"):
