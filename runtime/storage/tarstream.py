@@ -18,14 +18,14 @@ try:
     from isal import isal_zlib
 
     _decompressobj: Callable[..., Any] = isal_zlib.decompressobj
-    _inflate_errors: tuple[type[Exception], ...] = (isal_zlib.error, _zlib.error)
+    _inflate_errors: Any = (isal_zlib.error, _zlib.error)
 except ImportError:
     _decompressobj = _zlib.decompressobj
     _inflate_errors = (_zlib.error,)
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 PIECE = 4 << 20  # the most that one step of inflating gives, so that a bomb cannot fill the memory
-QUEUE = 6
+QUEUE = 16
 
 _MAGIC = (
     (b"\x1f\x8b\x08", "gzip"),
@@ -231,7 +231,7 @@ class LayerStream:
             self._stop = True
 
     def digests(self) -> dict[str, Any]:
-        """After the end: {"digest", "size", "diff_id", "plain_size", "compression"}; digest "" if not asked."""
+        """After the end: {"digest" ("" if not asked), "size", "diff_id", "plain_size", "compression"}."""
         self._hasher.join()
         plain = "sha256:" + self._plain.hexdigest()
         if self._raw is None:

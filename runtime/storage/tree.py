@@ -5,9 +5,9 @@ component by component on directory fds, and a symlink on the way is followed on
 fds of recently used parents are kept, which saves most lookups: archives list folders one after another.
 """
 
+import errno
 import os
 import stat
-from typing import Any
 
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 CACHED = 128
@@ -118,15 +118,19 @@ class Tree:
                 self.forget()
 
 
-def empty(directory: int) -> None:
-    """Remove all that is in the folder (an fd), depth first, following no symlink and crossing no mount.
+DEEP = 64
 
-    A folder that changes meanwhile is no problem; raises OSError for what cannot be removed. Folders may
-    be deeper than the recursion limit or the open-files limit allow, so the way up is remembered as names.
+
+def empty(directory: int) -> None:
+    """Remove all that is in the folder (an fd), following no symlink and crossing no mount.
+
+    Folders deeper than DEEP levels are first moved up to `directory`: a program in a container can nest
+    them deeper than any limit on open files. Raises OSError for what cannot be removed.
     """
     device = os.fstat(directory).st_dev
-    stack: list[tuple[int, list[Any]]] = [(os.dup(directory), _list(directory))]
+    stack: list[tuple[int, list[tuple[bytes, bool]]]] = [(os.dup(directory), _list(directory))]
     names: list[bytes] = []
+    moved = 0
     try:
         while stack:
             fd, todo = stack[-1]
@@ -140,15 +144,18 @@ def empty(directory: int) -> None:
             if not is_directory:
                 os.unlink(name, dir_fd=fd)
                 continue
-            try:
-                child = os.open(name, OPEN_DIRECTORY, dir_fd=fd)
-            except FileNotFoundError:
+            if len(stack) > DEEP:
+                moved += 1
+                short = b".deep-%d-%d" % (os.getpid(), moved)
+                os.rename(name, short, src_dir_fd=fd, dst_dir_fd=directory)
+                stack[0][1].append((short, True))
                 continue
-            if os.fstat(child).st_dev != device:
-                os.close(child)
-                raise OSError(16, "Device or resource busy", name)
+            child = os.open(name, OPEN_DIRECTORY, dir_fd=fd)
             names.append(name)
-            stack.append((child, _list(child)))
+            stack.append((child, []))
+            if os.fstat(child).st_dev != device:
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), name)
+            stack[-1] = (child, _list(child))
     finally:
         for fd, _ in stack:
             os.close(fd)

@@ -1,0 +1,225 @@
+"""Layers and writable folders on disk, and what to mount for a container.
+
+Below `root` (`<data-root>/compatd`), all 0710 or 0711 so that no user of the host reaches a layer's
+set-user-ID programs (CVE-2021-41091):
+
+| path | what |
+|---|---|
+| `layers/<chain>/diff` | a layer, whole; `<chain>` is the hex of its chain ID |
+| `layers/<chain>/init` | the mount points that Docker puts on top of an image whose last layer this is |
+| `l/<short>` | a link to a layer: mount options have 4 KiB for all the paths |
+| `rw/<container>/{diff,work}` | a container's own changes |
+| `tmp/` | half work and what is being removed; emptied at start |
+"""
+
+import logging
+import os
+import secrets
+import threading
+from pathlib import Path
+from typing import Any
+
+from runtime.storage import initlayer
+from runtime.storage.tree import OPEN_DIRECTORY, empty
+
+log = logging.getLogger(__name__)
+
+SHORT = 26  # hex digits of a chain ID in its link's name: 128 layers' paths stay below 4 KiB
+LAYER_MODE = 0o755
+
+
+class Overlay:
+    """The storage below one root. Methods do few system calls, so the event loop may call them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.layers = root / "layers"
+        self.links = root / "l"
+        self.rw = root / "rw"
+        self.tmp = root / "tmp"
+        self.blobs = root / "blobs" / "sha256"
+        self._removing: list[threading.Thread] = []
+
+    def open(self) -> None:
+        """Make the folders and remove what a killed daemon left half done. Raises OSError."""
+        for folder in (
+            self.root,
+            self.layers,
+            self.links,
+            self.rw,
+            self.tmp,
+            self.root / "blobs",
+            self.blobs,
+        ):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o710)
+        self.root.chmod(0o711)
+        for left in list(self.tmp.iterdir()):
+            self._discard(left)
+
+    # Layers ------------------------------------------------------------------------------------------------
+
+    def layer_path(self, chain_id: str) -> Path:
+        """The layer's folder, `diff` and more in it, whether it exists or not."""
+        return self.layers / chain_id.removeprefix("sha256:")
+
+    def has_layer(self, chain_id: str) -> bool:
+        """Whether the layer is there (then it is whole)."""
+        return self.layer_path(chain_id).is_dir()
+
+    def prepare_layer(self) -> Path:
+        """A new folder in `tmp/` with an empty `diff` to unpack into."""
+        path = self.tmp / f"layer-{secrets.token_hex(8)}"
+        path.mkdir(mode=0o710)
+        diff = path / "diff"
+        diff.mkdir()
+        diff.chmod(LAYER_MODE)
+        return path
+
+    def commit_layer(self, prepared: Path, chain_id: str) -> None:
+        """Make a prepared, filled folder the layer of that chain ID. One that exists already wins."""
+        path = self.layer_path(chain_id)
+        try:
+            prepared.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+            self.discard(prepared)
+        self._link(chain_id)
+
+    def _link(self, chain_id: str) -> None:
+        name = chain_id.removeprefix("sha256:")
+        for link, target in (
+            (self.links / name[:SHORT], f"../layers/{name}/diff"),
+            (self.links / f"{name[:SHORT]}i", f"../layers/{name}/init"),
+        ):
+            try:
+                link.symlink_to(target)
+            except FileExistsError:
+                pass
+
+    def remove_layer(self, chain_id: str) -> None:
+        """Take the layer away; its files go in the background. One that is not there is no error."""
+        name = chain_id.removeprefix("sha256:")
+        (self.links / name[:SHORT]).unlink(missing_ok=True)
+        (self.links / f"{name[:SHORT]}i").unlink(missing_ok=True)
+        self.discard(self.layer_path(chain_id))
+
+    def layer_ids(self) -> list[str]:
+        """The chain IDs of all layers on disk."""
+        return ["sha256:" + path.name for path in self.layers.iterdir()]
+
+    def lower(self, chain_ids: list[str]) -> list[Path]:
+        """The folders below a container of an image with these layers (base first), top first."""
+        if not chain_ids:
+            return []
+        top = self.layer_path(chain_ids[-1])
+        paths = [self.links / chain_id.removeprefix("sha256:")[:SHORT] for chain_id in reversed(chain_ids)]
+        if not (top / "init").is_dir():
+            self._make_init(chain_ids)
+        return [self.links / f"{paths[0].name}i", *paths]
+
+    def _make_init(self, chain_ids: list[str]) -> None:
+        diffs = [str(self.layer_path(chain_id) / "diff") for chain_id in reversed(chain_ids)]
+        path = self.prepare_layer()
+        initlayer.build(str(path / "diff"), diffs)
+        try:
+            (path / "diff").rename(self.layer_path(chain_ids[-1]) / "init")
+        except OSError:
+            if not (self.layer_path(chain_ids[-1]) / "init").is_dir():
+                raise
+        self.discard(path)
+
+    # Containers --------------------------------------------------------------------------------------------
+
+    def create_rw(self, container_id: str) -> None:
+        """Make a container's writable folder. Raises FileExistsError."""
+        path = self.rw / container_id
+        path.mkdir(mode=0o710)
+        for name, mode in (("diff", 0o755), ("work", 0o700)):
+            (path / name).mkdir()
+            (path / name).chmod(mode)
+
+    def remove_rw(self, container_id: str) -> None:
+        """Take a container's writable folder away; its files go in the background."""
+        self.discard(self.rw / container_id)
+
+    def root_plan(self, container_id: str, chain_ids: list[str]) -> dict[str, Any]:
+        """`shim.json`'s "root": what to mount as the container's root. Paths are absolute, top first.
+
+        All lower paths are in one folder, so a mount may chdir there and name them by their last part.
+        """
+        rw = self.rw / container_id
+        return {
+            "mounts": [],
+            "overlay": {
+                "lower": [str(path) for path in self.lower(chain_ids)],
+                "upper": str(rw / "diff"),
+                "work": str(rw / "work"),
+            },
+        }
+
+    def graph_data(self, container_id: str, chain_ids: list[str]) -> dict[str, str]:
+        """inspect's GraphDriver.Data of a container (MergedDir exists only inside its mount namespace)."""
+        rw = self.rw / container_id
+        layers = [str(self.layer_path(chain_id) / "diff") for chain_id in reversed(chain_ids)]
+        if chain_ids:
+            layers.insert(0, str(self.layer_path(chain_ids[-1]) / "init"))
+        return {
+            "LowerDir": ":".join(layers),
+            "MergedDir": str(rw / "merged"),
+            "UpperDir": str(rw / "diff"),
+            "WorkDir": str(rw / "work"),
+        }
+
+    def image_graph_data(self, chain_ids: list[str]) -> dict[str, str] | None:
+        """inspect's GraphDriver.Data of an image; None for one without layers."""
+        if not chain_ids:
+            return None
+        top = self.layer_path(chain_ids[-1])
+        data = {"MergedDir": str(top / "merged"), "UpperDir": str(top / "diff"), "WorkDir": str(top / "work")}
+        if len(chain_ids) > 1:
+            lower = [str(self.layer_path(chain_id) / "diff") for chain_id in reversed(chain_ids[:-1])]
+            data = {"LowerDir": ":".join(lower), **data}
+        return data
+
+    # Removal -----------------------------------------------------------------------------------------------
+
+    def discard(self, path: Path) -> None:
+        """Move `path` out of the way at once and remove it in the background; missing is no error."""
+        doomed = self.tmp / f"gone-{secrets.token_hex(8)}"
+        try:
+            path.rename(doomed)
+        except FileNotFoundError:
+            return
+        self._discard(doomed)
+
+    def _discard(self, path: Path) -> None:
+        thread = threading.Thread(target=remove, args=(str(path),), name="remove", daemon=True)
+        self._removing = [other for other in self._removing if other.is_alive()]
+        self._removing.append(thread)
+        thread.start()
+
+    def settle(self) -> None:
+        """Wait until all that was discarded is gone (for tests and an orderly end)."""
+        for thread in self._removing:
+            thread.join()
+
+
+def remove(path: str) -> None:
+    """Remove a file or a whole folder, never following a symlink. What cannot go stays for the next start."""
+    try:
+        try:
+            fd = os.open(path, OPEN_DIRECTORY)
+        except FileNotFoundError:
+            return
+        except OSError:
+            os.unlink(path)  # noqa: PTH108
+            return
+        try:
+            empty(fd)
+        finally:
+            os.close(fd)
+        os.rmdir(path)  # noqa: PTH106
+    except OSError as error:
+        log.warning("cannot remove %s: %s", path, error)
