@@ -1,0 +1,68 @@
+"""Volumes."""
+
+from apispec.model import Bool, Filters, Operation, Param, Ref, String
+
+OPERATIONS = (
+    Operation(
+        "VolumeList",
+        "GET",
+        "/volumes",
+        "Volume",
+        "Lists volumes.",
+        params=(Param("filters", Filters("dangling", "driver", "label", "name")),),
+        answers={200: Ref("volume.ListResponse")},
+        errors=(400, 500),
+    ),
+    Operation(
+        "VolumeCreate",
+        "POST",
+        "/volumes/create",
+        "Volume",
+        "Makes a volume, named or anonymous.",
+        body=Ref("volume.CreateRequest"),
+        answers={201: Ref("volume.Volume")},
+        errors=(400, 404, 409, 500),
+    ),
+    Operation(
+        "VolumePrune",
+        "POST",
+        "/volumes/prune",
+        "Volume",
+        "Removes volumes that nothing uses; before 1.42 named ones too.",
+        params=(Param("filters", Filters("all", "label", "label!")),),
+        answers={200: Ref("volume.PruneReport")},
+        errors=(400, 500),
+        since="1.25",
+    ),
+    Operation(
+        "VolumeInspect",
+        "GET",
+        "/volumes/{name}",
+        "Volume",
+        "Tells all about one volume.",
+        answers={200: Ref("volume.Volume")},
+        errors=(404, 500),
+    ),
+    Operation(
+        "VolumeUpdate",
+        "PUT",
+        "/volumes/{name}",
+        "Volume",
+        "Changes a cluster volume.",
+        params=(Param("version", String),),
+        body=Ref("volume.UpdateRequest"),
+        answers={200: None},
+        errors=(400, 404, 500, 503),
+        since="1.42",
+    ),
+    Operation(
+        "VolumeDelete",
+        "DELETE",
+        "/volumes/{name}",
+        "Volume",
+        "Removes a volume.",
+        params=(Param("force", Bool),),
+        answers={204: None},
+        errors=(404, 409, 500),
+    ),
+)
