@@ -3,7 +3,7 @@
     OPERATIONS[id]                      every operation, keyed by its ID
     decode_query(operation, raw, v)     the query, typed, defaults filled in
     decode_body(operation, raw, ct, v)  a JSON body, in the API's spelling
-    gate(operation.answer, value, v)    an answer in the shape for a client of version v
+    gate(operation, value, v)           an answer in the shape for a client of version v
 
 Types load when they are first needed.
 """

@@ -8,17 +8,19 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from apispec.model import MISSING, Field, ListOf, MapOf, Stream, Struct, Type, resolve
+from apispec.model import MISSING, Field, ListOf, MapOf, Operation, Stream, Struct, Type, resolve
 from apispec.versions import MAX, Version
 
 Gate = Callable[[Any], Any]
 
 
-def gate(type: Type | None, value: Any, version: Version = MAX) -> Any:
-    """``value``, an answer of ``type``, in the shape for ``version``. Never changes ``value``: where nothing
-    differs the same object is returned, else a copy. For a Stream ``value`` is one item of it.
+def gate(of: Operation | Type | None, value: Any, version: Version = MAX) -> Any:
+    """``value``, an answer of a type (an operation's: its successful answer), in the shape for ``version``.
+
+    Never changes ``value``: where nothing differs the same object is returned, else a copy. Of a Stream
+    ``value`` is one item.
     """
-    change = gate_of(type, version)
+    change = gate_of(of.answer if isinstance(of, Operation) else of, version)
     return value if change is None or value is None else change(value)
 
 

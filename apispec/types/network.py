@@ -147,6 +147,9 @@ ServiceInfo = Struct(
 Inspect = Struct(
     "network.Inspect",
     Network,
+    Containers=MapOf(EndpointResource),
+    Services=MapOf(ServiceInfo),
+    Status=Field(Status, since="1.52"),
 )
 
 CreateResponse = Struct(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from apispec.model import MISSING, Anything, Bool, Enum, Field, Int64, ListOf, MapOf, String, Struct
-from apispec.types import build, container, image, volume
+from apispec.types import build, common, container, image, volume
 
 
 def _action(event: dict[str, Any]) -> Any:
@@ -75,6 +75,16 @@ Message = Struct(
     more={"from": Field(String, until="1.51", older=_image)},
 )
 
+ContainerItem = Struct(
+    "container.Summary",
+    container.Summary,
+    ImageManifestDescriptor=common.Descriptor,
+    Health=container.Summary.fields["Health"].type,
+)
+"""A container here and in older answers is shown as it is now."""
+
+ImageItem = Struct("image.Summary", image.Summary, Descriptor=common.Descriptor)
+
 DiskUsage = Struct(
     "system.DiskUsage",
     ImageUsage=Field(image.DiskUsage, since="1.52"),
@@ -82,8 +92,8 @@ DiskUsage = Struct(
     VolumeUsage=Field(volume.DiskUsage, since="1.52"),
     BuildCacheUsage=Field(build.CacheDiskUsage, since="1.52"),
     LayersSize=Int64,
-    Images=ListOf(image.Summary),
-    Containers=ListOf(container.Summary),
+    Images=ListOf(ImageItem),
+    Containers=ListOf(ContainerItem),
     Volumes=ListOf(volume.Volume),
     BuildCache=ListOf(build.CacheRecord),
 )
