@@ -1,0 +1,99 @@
+"""Frees what a shim that was killed left behind, and removes bundles. Blocking: to be run in a thread."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from runtime.shim.files import is_alive, read_json
+
+_log = logging.getLogger(__name__)
+
+
+def read_exit(bundle: Path) -> dict[str, Any] | None:
+    """The `exit` file: {"code", "signal", "oom", "at"}, None when there is none (or no whole one)."""
+    try:
+        value = read_json(str(bundle / "exit"))
+    except (OSError, json.JSONDecodeError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def free(bundle: Path) -> None:
+    """Kill the container's processes and delete its cgroup. Does nothing for what is gone already."""
+    _kill_first(bundle)
+    try:
+        spec = read_json(str(bundle / "config.json"))
+        path = spec.get("linux", {}).get("cgroupsPath")
+    except (OSError, ValueError):
+        return
+    if not path:
+        return
+    try:
+        _free_cgroup(path)
+    except OSError as error:
+        _log.warning("freeing the cgroup %s: %s", path, error)
+
+
+def _kill_first(bundle: Path) -> None:
+    """Kill pid 1 of the container, with which its PID namespace goes."""
+    try:
+        state = read_json(str(bundle / "state.json"))
+        pid, started = int(state["pid"]), int(state["start_time"])
+        pidfd = os.pidfd_open(pid)
+    except (OSError, ValueError, KeyError):
+        return
+    try:
+        # Looked at after the pidfd is open, so the PID cannot be another's by then.
+        if is_alive(pid, started):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(pidfd)
+
+
+def _free_cgroup(path: str) -> None:
+    from runtime import cgroups
+
+    cgroup = cgroups.open_cgroup(path, systemd=":" in path)
+    deadline = time.monotonic() + 10
+    while True:
+        if cgroup.pids():
+            try:
+                cgroup.thaw()  # a frozen process does not die on cgroup v1
+            except OSError:
+                pass
+            cgroup.kill(signal.SIGKILL)
+        elif not cgroup.pids():
+            break
+        if time.monotonic() > deadline:
+            _log.warning("processes in %s do not end", path)
+            return
+        time.sleep(0.01)
+    cgroup.delete()
+
+
+def remove_bundle(bundle: Path) -> None:
+    """Remove the bundle's own files and folders, never what lies deeper: something may be mounted there."""
+    try:
+        entries = list(os.scandir(bundle))
+    except OSError:
+        return
+    for entry in entries:
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                os.rmdir(entry.path)
+            else:
+                os.unlink(entry.path)
+        except OSError as error:
+            _log.warning("removing %s: %s", entry.path, error)
+    try:
+        os.rmdir(bundle)
+    except OSError as error:
+        _log.warning("removing %s: %s", bundle, error)

@@ -1,0 +1,274 @@
+"""The shim: the process that stands by one container from its start to its deletion.
+
+Requests (JSON, see `wire`) carry `id` and `op`; an answer carries the `id` and, when it failed, `error` and
+`kind`. Events carry `event` and no `id`; every connection gets them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+
+from runtime.shim import files, wire
+from runtime.shim.connection import Connection, Listener
+from runtime.shim.container import Container, StartError
+from runtime.shim.execs import Execs, exit_code
+from runtime.shim.loop import READ, Loop
+from runtime.shim.title import malloc_trim, set_title
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_EPOLLPRI = 2
+
+
+class Refused(Exception):
+    """The request cannot be done now."""
+
+
+class Server:
+    """Answers the daemon, reaps, and knows when to end."""
+
+    def __init__(self, loop: Loop, container: Container, listener: Listener, holds: list[int]) -> None:
+        self._loop = loop
+        self._container = container
+        self._listener = listener
+        self._holds = holds
+        self._connections: list[Connection] = []
+        self._execs = Execs(loop, container, self._exec_exited)
+        self._execs.when_idle = container.streams.when_idle = self._end_when_idle
+        self._exit: dict[str, Any] | None = None
+        self._status: int | None = None
+        self._paused = False
+        self._deleted = False
+        self._ooms = 0
+        self._oom_fd = -1
+
+    def connect(self, sock: socket.socket) -> None:
+        """Serve one more connection."""
+        self._connections.append(Connection(self._loop, sock, self._message, self._disconnected))
+
+    def run(self) -> None:
+        """Serve until the container is gone and nobody needs this process any more."""
+        self._watch_oom()
+        self._loop.on_children(self._reap)
+        self._listener.start(self.connect)
+        self._loop.run()
+
+    # Requests
+
+    def _message(self, connection: Connection, message: wire.Message, fds: list[int]) -> None:
+        answer: dict[str, Any]
+        try:
+            operation = _OPERATIONS.get(message.get("op", ""))
+            if operation is None:
+                raise Refused(f"unknown operation {message.get('op')!r}")
+            answer = operation(self, message, fds) or {}
+        except Exception as error:
+            if not isinstance(error, (Refused, OSError)) and type(error).__name__ != "InitError":
+                sys.excepthook(*sys.exc_info())
+            answer = {"error": str(error) or type(error).__name__, "kind": type(error).__name__}
+        finally:
+            wire.close_all(fds)
+        connection.send({**answer, "id": message.get("id")})
+        if self._deleted:
+            self._end_when_idle()
+
+    def _state(self, message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+        return {"pid": self._container.pid, "paused": self._paused, "exit": self._exit}
+
+    def _attach(self, message: dict[str, Any], fds: list[int]) -> None:
+        if len(fds) != 1:
+            raise Refused("attach takes one descriptor")
+        self._container.streams.attach(socket.socket(fileno=fds.pop()), message["options"])
+
+    def _exec(self, message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+        self._must_run()
+        if self._paused:
+            raise Refused(f"Container {self._container.id} is paused, unpause the container before exec")
+        return {"pid": self._execs.start(message, fds)}
+
+    def _resize(self, message: dict[str, Any], fds: list[int]) -> None:
+        width, height = int(message["width"]), int(message["height"])
+        if message.get("exec"):
+            try:
+                self._execs.resize(message["exec"], width, height)
+            except KeyError:
+                raise Refused(f"No such exec instance: {message['exec']}") from None
+        else:
+            self._must_run()
+            self._container.streams.resize(width, height)
+
+    def _kill(self, message: dict[str, Any], fds: list[int]) -> None:
+        self._must_run()
+        number = int(message["signal"])
+        if message.get("all"):
+            self._container.cgroup.kill(number)
+        else:
+            # Not reaped yet, so the PID is its own.
+            os.kill(self._container.pid, number)
+
+    def _pause(self, message: dict[str, Any], fds: list[int]) -> None:
+        self._must_run()
+        self._container.cgroup.freeze()
+        self._paused = True
+
+    def _resume(self, message: dict[str, Any], fds: list[int]) -> None:
+        self._must_run()
+        self._container.cgroup.thaw()
+        self._paused = False
+
+    def _update(self, message: dict[str, Any], fds: list[int]) -> None:
+        self._must_run()
+        self._container.cgroup.apply(message["resources"])
+
+    def _delete(self, message: dict[str, Any], fds: list[int]) -> None:
+        if self._exit is None:
+            raise Refused("the container is running")
+        self._listener.close()
+        self._deleted = True
+
+    def _must_run(self) -> None:
+        if self._status is not None:
+            raise Refused(f"Container {self._container.id} is not running")
+
+    # What happens
+
+    def _watch_oom(self) -> None:
+        try:
+            self._oom_fd = self._container.cgroup.oom_fd() or -1
+        except OSError:
+            return
+        if self._oom_fd >= 0:
+            os.set_blocking(self._oom_fd, False)
+            self._loop.watch(self._oom_fd, READ | _EPOLLPRI, self._oom)
+
+    def _oom(self, events: int = 0) -> None:
+        if events:
+            try:
+                os.read(self._oom_fd, 8)
+            except OSError:
+                pass
+        try:
+            kills = self._container.cgroup.oom_kills()
+        except OSError:
+            return
+        if kills > self._ooms:
+            self._ooms = kills
+            self._tell({"event": "oom"})
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if pid == self._container.pid and self._status is None:
+                self._ended(status)
+            else:
+                self._execs.reaped(pid, exit_code(status)[0])
+
+    def _ended(self, status: int) -> None:
+        self._status = status
+        at = time.time_ns()
+        self._container.end_processes()
+        self._container.streams.finish(lambda: self._finished(status, at))
+
+    def _finished(self, status: int, at: int) -> None:
+        code, number = exit_code(status)
+        self._oom()
+        self._container.close_log()
+        self._exit = {"code": code, "signal": number, "oom": self._ooms > 0, "at": at}
+        try:
+            files.write_json(os.path.join(self._container.bundle, "exit"), self._exit)
+        except OSError as error:
+            print(f"shim: writing the exit: {error}", file=sys.stderr)
+        self._tell({"event": "exit", **self._exit})
+        if self._oom_fd >= 0:
+            self._loop.forget(self._oom_fd)
+            os.close(self._oom_fd)
+            self._oom_fd = -1
+        wire.close_all(self._holds)
+        self._holds = []
+        self._container.release()
+        self._end_when_idle()
+
+    def _exec_exited(self, exec_id: str, code: int) -> None:
+        self._tell({"event": "exec-exit", "exec": exec_id, "code": code})
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        for connection in tuple(self._connections):
+            connection.send(event)
+
+    def _disconnected(self, connection: Connection) -> None:
+        self._connections.remove(connection)
+        self._end_when_idle()
+
+    def _end_when_idle(self) -> None:
+        """End after the exit, when the daemon has said so or is gone, and every client has its output."""
+        if self._exit is None or (self._connections and not self._deleted):
+            return
+        if self._container.streams.pending or self._execs.pending:
+            return  # called again by the last of them
+        if not self._deleted:
+            self._listener.close()
+        self._loop.stop()
+
+
+_OPERATIONS = {
+    "state": Server._state,
+    "attach": Server._attach,
+    "exec": Server._exec,
+    "resize": Server._resize,
+    "kill": Server._kill,
+    "pause": Server._pause,
+    "resume": Server._resume,
+    "update": Server._update,
+    "delete": Server._delete,
+}
+
+
+def main(control: int) -> None:
+    """Be a shim: `control` brings `{"bundle", "seccomp_cache", "attachments": [options…], "holds": count}`.
+
+    Descriptors: one for each attachment, then the holds. Answers `{"started": pid, "network": […]}` or
+    `{"error": text}`; the control socket goes on as the first connection.
+    """
+    sock = socket.socket(fileno=control)
+    request, fds = wire.receive(sock)
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    loop = Loop()
+    listener = None
+    try:
+        container = Container(loop, request["bundle"], request["seccomp_cache"])
+        set_title("compatd-shim", f"compatd-shim {container.id}")
+        listener = Listener(loop, request["bundle"])
+        for options in request["attachments"]:
+            container.streams.attach(socket.socket(fileno=fds.pop(0)), options)
+        server = Server(loop, container, listener, fds)
+        network = container.start()
+    except Exception as error:
+        if not isinstance(error, (StartError, OSError)):
+            sys.excepthook(*sys.exc_info())
+        if listener is not None:
+            listener.close()
+        answer = {"error": str(error) or type(error).__name__}
+        try:
+            wire.send(sock, answer)
+        except OSError:
+            pass  # nobody waits any more
+        return
+    try:
+        wire.send(sock, {"started": container.pid, "network": network})
+    except OSError:
+        pass  # the daemon is gone; a later one finds the container by its state.json
+    server.connect(sock)
+    malloc_trim()
+    server.run()
