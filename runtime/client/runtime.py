@@ -117,25 +117,20 @@ class Runtime:
         for name in ("exit", "state.json", "shim.sock"):
             (bundle / name).unlink(missing_ok=True)
         bundle.chmod(0o700)
+        request = {
+            "bundle": str(bundle),
+            "seccomp_cache": str(self._root / "seccomp"),
+            "attachments": [attachment.options.message() for attachment in attachments],
+        }
+        sockets = [attachment.sock for attachment in attachments] + list(holds)
         try:
-            shim = _Shim(self, container_id, await self._zygote.launch("shim"))
-            request = {
-                "bundle": str(bundle),
-                "seccomp_cache": str(self._root / "seccomp"),
-                "attachments": [attachment.options.message() for attachment in attachments],
-            }
-            sockets = [attachment.sock for attachment in attachments] + list(holds)
-            shim.connection.send(request, [sock.fileno() for sock in sockets])
-        finally:
-            for attachment in attachments:
-                attachment.sock.close()
-            for hold in holds:
-                hold.close()
-        try:
-            answer = await shim.answered
+            shim, answer = await self._launch(container_id, request, [sock.fileno() for sock in sockets])
         except RuntimeError_:
             await asyncio.to_thread(sweep.free, bundle)
             raise
+        finally:
+            for sock in sockets:
+                sock.close()
         if "error" in answer:
             shim.connection.close()
             raise RuntimeError_(answer["error"])
@@ -144,6 +139,20 @@ class Runtime:
             # Started and died before this task was resumed.
             self.shim_closed(container_id, shim)
         return Started(answer["started"], answer["network"])
+
+    async def _launch(self, container_id: str, request: Message, fds: list[int]) -> tuple[_Shim, Message]:
+        for attempts_left in (2, 1, 0):
+            zygote = self._zygote.pid
+            shim = _Shim(self, container_id, await self._zygote.launch("shim"))
+            shim.connection.send(request, fds)
+            try:
+                return shim, await shim.answered
+            except RuntimeError_:
+                # Again if the zygote died before it could fork: a shim makes its socket first of all.
+                begun = (self.bundle(container_id) / "shim.sock").exists()
+                if begun or zygote == self._zygote.pid or not attempts_left:
+                    raise
+        raise AssertionError("unreachable")
 
     async def adopt(self, container_id: str) -> Adopted:
         """Find a container of an earlier daemon; of a Lost one everything is freed."""

@@ -74,15 +74,21 @@ async def run(zygote: Zygote, function: str, arguments: dict[str, Any], fds: Seq
 
     The descriptors stay the caller's. Raises WorkerError. When cancelled, the worker is killed first.
     """
-    job = _Job(await zygote.launch("worker"))
-    try:
-        job.connection.send({"function": function, "arguments": arguments}, fds)
-        answer = await job.answer
-    except asyncio.CancelledError:
-        await asyncio.shield(asyncio.ensure_future(job.kill()))
-        raise
-    finally:
-        job.close()
+    for attempts_left in (2, 1, 0):
+        job = _Job(await zygote.launch("worker"))
+        try:
+            job.connection.send({"function": function, "arguments": arguments}, fds)
+            answer = await job.answer
+        except asyncio.CancelledError:
+            await asyncio.shield(asyncio.ensure_future(job.kill()))
+            raise
+        except WorkerError:
+            if job.pidfd < 0 and attempts_left:
+                continue  # it never began: the zygote died before it could fork
+            raise
+        finally:
+            job.close()
+        break
     if "error" in answer:
         raise WorkerError(answer.get("kind", "Exception"), answer["error"], answer.get("errno"))
     return answer["result"]

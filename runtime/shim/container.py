@@ -66,15 +66,16 @@ class Container:
             syscalls.prctl(_PR_SET_CHILD_SUBREAPER, 1)
             path = spec.get("linux", {}).get("cgroupsPath") or f"/docker/{self.id}"
             self.cgroup = cgroups.open_cgroup(path, systemd=":" in path)
-            self.cgroup.create(spec.get("linux", {}).get("resources") or {})
             plan = self.config.get("network")
             self.netns = _open_netns(plan)
-            stdio = self.streams.prepare(bool(self.config.get("stdin")), self.config.get("console"))
+            stdin = bool(self.config.get("stdin"))
+            # The terminal is made in the container's own devpts: its name must be right inside.
+            stdio = (0, 1, 2) if self.tty else self.streams.prepare(stdin)
             child = init.spawn(
                 spec,  # type: ignore[arg-type]
                 self.config.get("root") or {},
                 stdio=stdio,
-                console=stdio[0] if self.tty else None,
+                console=init.NEW_CONSOLE if self.tty else None,
                 netns=self.netns if self.netns >= 0 else None,
                 cgroup=self.cgroup,
                 seccomp_cache=self.seccomp_cache,
@@ -82,6 +83,8 @@ class Container:
             self.pid = child.pid
             network = self._connect(plan)
             child.wait_ready()
+            if self.tty:
+                self.streams.take_master(child.console_master, stdin, self.config.get("console"))
             self._write_state()
             child.go()
             self.streams.started()
@@ -89,7 +92,7 @@ class Container:
         except Exception as error:
             # Texts of the init are the client's; anything else is named by what it is.
             text = str(error) or type(error).__name__
-            if not isinstance(error, (init.InitError, OSError)):
+            if not isinstance(error, (init.InitError, cgroups.CgroupError, OSError)):
                 sys.excepthook(*sys.exc_info())
             raise StartError(text) from error
         finally:

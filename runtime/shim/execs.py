@@ -42,11 +42,8 @@ class Execs:
         streams = Streams(self._loop, tty=tty, log=None, end_input=True)
         started = False
         try:
-            size = process.get("consoleSize")
-            stdio = streams.prepare(
-                any(option.get("stdin") for option in options),
-                [size["width"], size["height"]] if size else None,
-            )
+            stdin = any(option.get("stdin") for option in options)
+            stdio = (0, 1, 2) if tty else streams.prepare(stdin)
             for option in options:
                 streams.attach(socket.socket(fileno=fds.pop(0)), option)
             child = init.enter(
@@ -54,11 +51,16 @@ class Execs:
                 self._container.spec(),  # type: ignore[arg-type]
                 process,
                 stdio=stdio,
-                console=stdio[0] if tty else None,
+                console=init.NEW_CONSOLE if tty else None,
                 cgroup=self._container.cgroup,
                 seccomp_cache=self._container.seccomp_cache,
             )
             child.wait_ready()
+            if tty:
+                size = process.get("consoleSize")
+                streams.take_master(
+                    child.console_master, stdin, [size["width"], size["height"]] if size else None
+                )
             child.go()
             streams.started()
             started = True

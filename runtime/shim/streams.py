@@ -130,8 +130,8 @@ class Input:
 class Streams:
     """The streams of the container's first process or of an exec.
 
-    Order of calls: `prepare`, the process is made, `started` (or `close`), `attach` at any time after
-    `prepare`, `finish` when the process has ended.
+    Order of calls: `prepare` (pipes) or `take_master` (a terminal), the process runs, `started` (or `close`),
+    `finish` when the process has ended. `attach` at any time.
     """
 
     def __init__(self, loop: Loop, *, tty: bool, log: Log | None, end_input: bool) -> None:
@@ -151,18 +151,11 @@ class Streams:
         #: Called when the last client is gone.
         self.when_idle: Callable[[], None] | None = None
 
-    def prepare(self, stdin: bool, size: list[int] | None = None) -> tuple[int, int, int]:
-        """Make pipes or a terminal; the three descriptors for the process, valid until `started`.
+    def prepare(self, stdin: bool) -> tuple[int, int, int]:
+        """Make pipes; the three descriptors for the process, valid until `started`.
 
-        `stdin`: clients may write; else the process gets /dev/null. `size`: a terminal's width and height.
+        `stdin`: clients may write; else the process gets /dev/null.
         """
-        if self.tty:
-            master, slave = os.openpty()
-            self._theirs = [slave]
-            self.take_master(master, stdin)
-            if size:
-                self.resize(*size)
-            return slave, slave, slave
         if stdin:
             reader, writer = os.pipe2(os.O_CLOEXEC)
             self._input = Input(self, self._loop, writer)
@@ -179,9 +172,11 @@ class Streams:
                 pass  # over the user's limit: slower, no worse
         return self._theirs[0], self._theirs[1], self._theirs[2]
 
-    def take_master(self, master: int, stdin: bool) -> None:
-        """Use `master` as the terminal's own side."""
+    def take_master(self, master: int, stdin: bool, size: list[int] | None = None) -> None:
+        """Use `master` as the terminal's own side; `size`: width and height."""
         self._master = master
+        if size:
+            self.resize(*size)
         self._outputs.append(Output(self, master, 1))
         if stdin:
             self._input = Input(self, self._loop, fcntl.fcntl(master, fcntl.F_DUPFD_CLOEXEC, 3))
