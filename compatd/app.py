@@ -12,7 +12,7 @@ from pathlib import Path
 
 from compatd import VERSION, log, pidfile
 from compatd.config import Config
-from compatd.engine import Engine
+from compatd.engine.engine import Engine
 from compatd.engine.errors import EngineError
 from compatd.engine.system import API_VERSION
 from compatd.store import StoreError
@@ -71,7 +71,7 @@ async def _serve(config: Config) -> int:
 
 
 def _listeners(config: Config) -> list[socket.socket]:
-    from compatd.http.listen import listen
+    from compatd.http.listeners import listen
 
     found = []
     for address in config.hosts or [DEFAULT_HOST]:
