@@ -49,8 +49,11 @@ def _each(inner: Gate | None) -> Gate | None:
 
     def change(values: Any) -> Any:
         if isinstance(values, dict):
-            return {name: item and inner(item) for name, item in values.items()}
-        return [item and inner(item) for item in values]
+            new = {name: item and inner(item) for name, item in values.items()}
+            return new if any(new[name] is not values[name] for name in new) else values
+        items = [item and inner(item) for item in values]
+        same = all(item is old for item, old in zip(items, values, strict=True))
+        return values if same else items
 
     return change
 
@@ -75,20 +78,24 @@ def _struct(type: Struct, version: Version) -> Gate | None:
     def change_struct(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        changed = value.copy()
-        for name in drop:
-            changed.pop(name, None)
-        for function in legacy:
-            function(changed)
+        changed: dict[str, Any] = value
+        if legacy or any(name in value for name in drop):
+            changed = value.copy()
+            for name in drop:
+                changed.pop(name, None)
+            for function in legacy:
+                function(changed)
         for name, older in put:
             if name not in changed:
                 item = older(value) if callable(older) else older
                 if item is not MISSING:
+                    changed = value.copy() if changed is value else changed
                     changed[name] = item
         for name, change in inner:
             item = changed.get(name)
-            if item is not None:
-                changed[name] = change(item)
+            if item is not None and (new := change(item)) is not item:
+                changed = value.copy() if changed is value else changed
+                changed[name] = new
         return changed
 
     return change_struct

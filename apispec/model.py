@@ -8,7 +8,6 @@ answers to (and ignored in requests from) older clients, one with ``until`` is k
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -302,29 +301,6 @@ class Operation:
         self.until = until
         self.known = known or since
         self.swarm = swarm
-
-    @property
-    def refusal(self) -> str:
-        """The text (status 400) for clients older than ``since``."""
-        return f"{self.method} {self.go_path} requires minimum API version {self.since}"
-
-    @property
-    def go_path(self) -> str:
-        """The path as the engine's router writes it, in error texts: names may hold slashes."""
-        if self.swarm or self.tag in ("Secret", "Config"):
-            return self.path
-        return re.sub(r"\{(?:id|name)\}", "{name:.*}", self.path)
-
-    @property
-    def pattern(self) -> str:
-        """A regular expression of the path, one group a name. Names hold slashes but those of Swarm's."""
-        part = "[^/]+" if self.swarm else "(?:.+)" if self.tag == "Network" else ".*"
-        return re.sub(r"\\\{(\w+)\\\}", rf"(?P<\1>{part})", re.escape(self.path))
-
-    @property
-    def path_names(self) -> list[str]:
-        """Names of the parts of the path that vary, in order."""
-        return re.findall(r"\{(\w+)\}", self.path)
 
     @property
     def answer(self) -> Type | None:

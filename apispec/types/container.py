@@ -228,13 +228,13 @@ Summary = Struct(
         Annotations=Field(MapOf(String), since="1.46", nullable=True),
     ),
     NetworkSettings=Struct(
-        "ContainerSummary.NetworkSettings",
+        "container.NetworkSettingsSummary",
         Networks=MapOf(network.EndpointSettings),
     ),
     Mounts=ListOf(MountPoint),
     Health=Field(
         Struct(
-            "ContainerSummary.Health",
+            "container.HealthSummary",
             Status=Enum("none", "starting", "healthy", "unhealthy"),
             FailingStreak=Int,
         ),

@@ -125,19 +125,19 @@ ManifestSummary = Struct(
     Descriptor=common.Descriptor,
     Available=Bool,
     Size=Struct(
-        "ImageManifestSummary.Size",
+        "image.ManifestSize",
         Total=Int64,
         Content=Int64,
     ),
     Kind=Enum("image", "attestation", "unknown"),
     ImageData=Field(
         Struct(
-            "ImageManifestSummary.ImageData",
+            "image.ImageProperties",
             Platform=common.Platform,
             Identity=Field(Identity, nullable=True),
             Containers=ListOf(String),
             Size=Struct(
-                "ImageManifestSummary.ImageData.Size",
+                "image.ImagePropertiesSize",
                 Unpacked=Int64,
             ),
         ),
@@ -145,7 +145,7 @@ ManifestSummary = Struct(
     ),
     AttestationData=Field(
         Struct(
-            "ImageManifestSummary.AttestationData",
+            "image.AttestationProperties",
             For=String,
         ),
         nullable=True,
@@ -171,12 +171,12 @@ InspectResponse = Struct(
     Size=Int64,
     GraphDriver=Field(container.DriverData, nullable=True),
     RootFS=Struct(
-        "ImageInspect.RootFS",
+        "image.RootFS",
         Type=String,
         Layers=ListOf(String),
     ),
     Metadata=Struct(
-        "ImageInspect.Metadata",
+        "image.Metadata",
         LastTagTime=Field(String, nullable=True),
     ),
     VirtualSize=Field(Int64, until="1.43", older=lambda image: image.get("Size", 0)),

@@ -20,7 +20,7 @@ ContainerdInfo = Struct(
     "system.ContainerdInfo",
     Address=String,
     Namespaces=Struct(
-        "ContainerdInfo.Namespaces",
+        "system.ContainerdNamespaces",
         Containers=String,
         Plugins=String,
     ),
@@ -129,7 +129,7 @@ Info = Struct(
     ProductLicense=String,
     DefaultAddressPools=ListOf(
         Struct(
-            "SystemInfo.DefaultAddressPools[]",
+            "system.NetworkAddressPool",
             Base=String,
             Size=Int,
         )

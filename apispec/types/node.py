@@ -17,7 +17,7 @@ EngineDescription = Struct(
     Labels=MapOf(String),
     Plugins=ListOf(
         Struct(
-            "EngineDescription.Plugins[]",
+            "swarm.PluginDescription",
             Type=String,
             Name=String,
         )

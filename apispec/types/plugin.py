@@ -42,7 +42,7 @@ Plugin = Struct(
     Name=String,
     Enabled=Bool,
     Settings=Struct(
-        "Plugin.Settings",
+        "plugin.Settings",
         Mounts=ListOf(Mount),
         Env=ListOf(String),
         Args=ListOf(String),
@@ -50,11 +50,11 @@ Plugin = Struct(
     ),
     PluginReference=String,
     Config=Struct(
-        "Plugin.Config",
+        "plugin.Config",
         Description=String,
         Documentation=String,
         Interface=Struct(
-            "Plugin.Config.Interface",
+            "plugin.Interface",
             Types=ListOf(String),
             Socket=String,
             ProtocolScheme=Enum("", "moby.plugins.http/v1"),
@@ -62,16 +62,16 @@ Plugin = Struct(
         Entrypoint=ListOf(String),
         WorkDir=String,
         User=Struct(
-            "Plugin.Config.User",
+            "plugin.User",
             UID=Uint32,
             GID=Uint32,
         ),
         Network=Struct(
-            "Plugin.Config.Network",
+            "plugin.NetworkConfig",
             Type=String,
         ),
         Linux=Struct(
-            "Plugin.Config.Linux",
+            "plugin.LinuxConfig",
             Capabilities=ListOf(String),
             AllowAllDevices=Bool,
             Devices=ListOf(Device),
@@ -82,14 +82,14 @@ Plugin = Struct(
         Mounts=ListOf(Mount),
         Env=ListOf(Env),
         Args=Struct(
-            "Plugin.Config.Args",
+            "plugin.Args",
             Name=String,
             Description=String,
             Settable=ListOf(String),
             Value=ListOf(String),
         ),
         rootfs=Struct(
-            "Plugin.Config.rootfs",
+            "plugin.RootFS",
             type=String,
             diff_ids=ListOf(String),
         ),

@@ -29,12 +29,12 @@ Service = Struct(
     UpdatedAt=String,
     Spec=ServiceSpec,
     Endpoint=Struct(
-        "Service.Endpoint",
+        "swarm.Endpoint",
         Spec=EndpointSpec,
         Ports=ListOf(task.PortConfig),
         VirtualIPs=ListOf(
             Struct(
-                "Service.Endpoint.VirtualIPs[]",
+                "swarm.EndpointVirtualIP",
                 NetworkID=String,
                 Addr=String,
             )
@@ -42,7 +42,7 @@ Service = Struct(
     ),
     UpdateStatus=Anything(),
     ServiceStatus=Struct(
-        "Service.ServiceStatus",
+        "swarm.ServiceStatus",
         RunningTasks=Uint64,
         DesiredTasks=Uint64,
         CompletedTasks=Uint64,

@@ -21,12 +21,12 @@ def _image(event: dict[str, Any]) -> Any:
 VersionResponse = Struct(
     "system.VersionResponse",
     Platform=Struct(
-        "SystemVersion.Platform",
+        "system.PlatformInfo",
         Name=String,
     ),
     Components=ListOf(
         Struct(
-            "SystemVersion.Components[]",
+            "system.ComponentVersion",
             Name=String,
             Version=String,
             Details=Field(MapOf(Anything()), nullable=True),

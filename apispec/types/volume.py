@@ -38,7 +38,7 @@ Volume = Struct(
     Options=MapOf(String),
     UsageData=Field(
         Struct(
-            "Volume.UsageData",
+            "volume.UsageData",
             Size=Int64,
             RefCount=Int64,
         ),
