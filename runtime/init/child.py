@@ -1,0 +1,121 @@
+"""The parent's side of a child on its way to execve, and the few words they exchange.
+
+Over a socket pair of packets. Child to parent: `R` + warnings (ready; with the console's master as
+SCM_RIGHTS), `E` + text (it failed and is gone). Parent to child: `G` (execve now). The socket is
+close-on-exec, so its end of file is the news that execve has happened.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import sys
+
+from runtime.init.errors import InitError
+
+# For `console`: make the pair in the container's own devpts; the master is `Child.console_master` after
+# `wait_ready`.
+NEW_CONSOLE = -1
+_MAX_TEXT = 60_000
+
+
+def pair() -> tuple[_socket.socket, _socket.socket]:
+    # `_socket` and not `socket`: the latter imports selectors and enum.
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    return ours, theirs
+
+
+class Child:
+    """pid: in the host's pid namespace. warnings: what could not be done and was not insisted on."""
+
+    __slots__ = ("_link", "_prefix", "console_master", "pid", "warnings")
+
+    def __init__(self, pid: int, link: _socket.socket, prefix: str = "") -> None:
+        self.pid = pid
+        self.console_master = -1
+        self.warnings: list[str] = []
+        self._link = link
+        self._prefix = prefix
+
+    def fileno(self) -> int:
+        """The link's fd: readable when `wait_ready` or `go` would not block."""
+        return self._link.fileno()
+
+    def wait_ready(self) -> None:
+        """Blocks until all but execve is done.
+
+        Raises InitError with runc's text; the child is gone and reaped then.
+        """
+        message = self._receive()
+        if message[:1] == b"R":
+            self.warnings = message[1:].decode("utf-8", "surrogateescape").splitlines()
+            return
+        raise self._failed(message)
+
+    def go(self) -> None:
+        """Let execve happen; returns when it has, or when it has failed.
+
+        A program that the kernel refuses (`exec format error`, a missing interpreter) is the container's own
+        failure: the text goes to its stderr and its exit code is 255, as with runc. InitError: the child died
+        before it could try.
+        """
+        try:
+            self._link.send(b"G")
+        except OSError:
+            raise self._failed(b"") from None
+        message = self._receive()
+        self._link.close()
+        if message:
+            raise self._failed(message)
+
+    def abort(self) -> None:
+        """Kill and reap a child that was not let go."""
+        self._link.close()
+        try:
+            os.kill(self.pid, 9)
+        except ProcessLookupError:
+            pass
+        self._reap()
+
+    def _receive(self) -> bytes:
+        try:
+            data, ancillary, _, _ = self._link.recvmsg(
+                _MAX_TEXT + 1, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionResetError:
+            return b""
+        for level, kind, content in ancillary:
+            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+                self.console_master = int.from_bytes(content[:4], sys.byteorder)
+        return data
+
+    def _failed(self, message: bytes) -> InitError:
+        self._link.close()
+        self._reap()
+        if message[:1] == b"E":
+            return InitError(self._prefix + message[1:].decode("utf-8", "surrogateescape"))
+        return InitError(
+            f"{self._prefix}unable to start container process: container init exited prematurely"
+        )
+
+    def _reap(self) -> None:
+        try:
+            os.waitpid(self.pid, 0)
+        except ChildProcessError:
+            pass
+
+
+def send_ready(link: _socket.socket, warnings: list[str], master: int) -> None:
+    data = b"R" + "\n".join(warnings).encode("utf-8", "surrogateescape")[:_MAX_TEXT]
+    if master >= 0:
+        rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, master.to_bytes(4, sys.byteorder))
+        link.sendmsg([data], [rights])
+    else:
+        link.send(data)
+
+
+def send_error(link: _socket.socket, text: str) -> None:
+    try:
+        link.send(b"E" + text.encode("utf-8", "surrogateescape")[:_MAX_TEXT])
+    except OSError:
+        pass

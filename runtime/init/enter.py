@@ -1,0 +1,132 @@
+"""Start a further process in a running container (exec).
+
+As `spawn`, but the namespaces are joined instead of made: by one setns(2) on the container's pidfd, after
+the child has joined the cgroup through the host's files. The pid namespace holds for children only, so the
+parent joins it around the clone.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runtime import syscalls as s
+from runtime.cgroups.base import CgroupError, attach_fds
+from runtime.init import child as link_
+from runtime.init import plan as plans
+from runtime.init.devices import Console
+from runtime.init.errors import PREFIX, InitError, StepError, reason
+from runtime.init.process import ProcessPlan
+from runtime.init.road import Road
+from runtime.init.spawn import error_text, execute, isolate, prepare
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+
+    from runtime.cgroups import Cgroup
+    from runtime.spec import Process, Spec
+
+_EXEC = "exec failed: "
+_ESRCH = 3
+
+
+def enter(
+    pid: int,
+    spec: Spec,
+    process: Process,
+    *,
+    stdio: tuple[int, int, int],
+    console: int | None = None,
+    cgroup: Cgroup | None = None,
+    seccomp_cache: str,
+    keep_fds: int = 0,
+) -> link_.Child:
+    """Run `process` beside the container's first process `pid` (host's number); arguments as for `spawn`.
+
+    Capabilities, limits and no_new_privs are those of `process` alone; the seccomp profile is the spec's.
+    Raises InitError, with `exec failed: ` in front as runc's exec does.
+    """
+    try:
+        plan = ProcessPlan(process, spec.get("linux", {}).get("seccomp"), seccomp_cache)
+    except InitError as error:
+        raise InitError(f"{_EXEC}{error}") from None
+    flags = 0
+    for kind in plans.namespaces(spec):
+        flags |= plans.NAMESPACES[kind]
+    road = Road("", cgroup, console if console != link_.NEW_CONSOLE else None)
+    road.warnings = plan.warnings
+    new = Console(True, _size(process), mount=False) if console == link_.NEW_CONSOLE else None
+    opened: list[int] = []
+    ours, theirs = link_.pair()
+    back = -1
+    try:
+        try:
+            target = s.pidfd_open(pid)
+            opened.append(target)
+            fds = [] if cgroup is None else cgroup.open_fds()
+            opened += fds
+            if flags & s.CLONE_NEWPID:
+                back = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+                s.setns(target, s.CLONE_NEWPID)
+            child = s.fork()
+        except OSError as error:
+            if error.errno == _ESRCH:
+                raise InitError("cannot exec in a stopped container") from None
+            raise InitError(f"{_EXEC}{PREFIX}{error.strerror}") from None
+        if child == 0:
+            ours.close()
+            _child(theirs, road, plan, target, flags & ~s.CLONE_NEWPID, fds, new, stdio, keep_fds)
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        if back >= 0:
+            s.setns(back, s.CLONE_NEWPID)
+            os.close(back)
+        theirs.close()
+        for fd in opened:
+            os.close(fd)
+    return link_.Child(child, ours, _EXEC)
+
+
+def _size(process: Process) -> tuple[int, int] | None:
+    size = process.get("consoleSize")
+    return (size["width"], size["height"]) if size else None
+
+
+def _child(
+    link: _socket.socket,
+    road: Road,
+    process: ProcessPlan,
+    target: int,
+    flags: int,
+    cgroup_fds: list[int],
+    new_console: Console | None,
+    stdio: tuple[int, int, int],
+    keep_fds: int,
+) -> None:
+    try:
+        isolate(process)
+        try:
+            attach_fds(cgroup_fds)
+        except OSError as error:
+            raise CgroupError(f"error adding pid to cgroups: {reason(error)}") from None
+        try:
+            if flags:
+                s.setns(target, flags)
+        except OSError as error:
+            if error.errno == _ESRCH:
+                raise StepError("container init process is gone") from None
+            raise
+        # setns on a mount namespace also sets root and cwd to its root.
+        road.root = os.open("/", s.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if new_console is not None:
+            new_console.run(road)
+        program = prepare(road, process, stdio, "")
+        link_.send_ready(link, road.warnings, road.console_master)
+        if not link.recv(1):
+            os._exit(1)
+    except BaseException as error:
+        link_.send_error(link, error_text(error, PREFIX))
+        os._exit(1)
+    execute(program, process, link.fileno(), keep_fds)

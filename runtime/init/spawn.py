@@ -1,0 +1,258 @@
+"""Start a container's first process.
+
+The parent plans everything that can be planned (`plan.build`, `ProcessPlan`), makes the cgroup and clones a
+child into the new namespaces. The child's road:
+
+1. become unreadable for the container (dumpable off), own session and session keyring, default signals
+2. join the cgroup (v1: `0` into every `tasks`), then unshare the cgroup namespace; join namespaces given by
+fd
+3. the plan: root, mounts, devices, console, pivot, read-only and masked paths, sysctls
+4. stdio, limits, user, capabilities, seccomp, look the program up; say ready
+5. wait for `go`, close every fd but 0-2 (and those to be kept), execve
+
+No host file may be opened by name after the pivot, so nothing is imported there: every module that the child
+needs is loaded with this one. The child's `/proc/self/exe` is the interpreter; see `runtime.init.selfexe`
+for why the container cannot write to it (CVE-2019-5736).
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # the C module: `signal` wraps every call in an enum
+import fcntl
+import os
+
+from runtime import syscalls as s
+from runtime.cgroups.base import CgroupError, attach_fds
+from runtime.init import child as link_
+from runtime.init import plan as plans
+from runtime.init.devices import TIOCSCTTY
+from runtime.init.errors import DURING_INIT, PREFIX, InitError, StepError, UserError, reason
+from runtime.init.process import ProcessPlan
+from runtime.init.road import Road
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+
+    from runtime.cgroups import Cgroup
+    from runtime.init.road import Operation
+    from runtime.spec import RootPlan, Spec
+
+# Flags that clone3 takes for a namespace of the child's own. The cgroup namespace comes later: it must be
+# rooted in the container's group, which the child joins first.
+_AT_CLONE = ("mount", "uts", "ipc", "network", "pid", "time")
+
+
+def spawn(
+    spec: Spec,
+    root: RootPlan,
+    *,
+    stdio: tuple[int, int, int],
+    console: int | None = None,
+    netns: int | None = None,
+    cgroup: Cgroup | None = None,
+    seccomp_cache: str,
+    keep_fds: int = 0,
+    go_fd: int = -1,
+) -> link_.Child:
+    """Begin a container; returns at once, see `Child`.
+
+    stdio: fds for 0, 1, 2 (without a console). console: a pty slave, NEW_CONSOLE or None. netns: fd of the
+    network namespace to join; without it the spec's own way. cgroup: made here with the spec's resources if
+    it is not yet. seccomp_cache: folder of compiled filters. keep_fds: how many fds from 3 on the process
+    inherits (LISTEN_FDS). go_fd: a FIFO from which the child reads one byte instead of waiting for
+    `Child.go` (OCI's create and start). Raises InitError.
+    """
+    process_spec = spec.get("process", {})
+    process = ProcessPlan(process_spec, spec.get("linux", {}).get("seccomp"), seccomp_cache)
+    operations = plans.build(
+        spec, root, console=console is not None, new_console=console == link_.NEW_CONSOLE
+    )
+    spaces = plans.namespaces(spec)
+    if "mount" not in spaces or spaces["mount"]:
+        raise InitError(f"{PREFIX}a container without a mount namespace of its own is not supported")
+    if "user" in spaces:
+        raise InitError(f"{PREFIX}user namespaces are not supported yet")
+    joins = _open_joins(spaces, netns)
+    flags = 0
+    for kind in _AT_CLONE:
+        if spaces.get(kind) == "" and not (kind == "network" and netns is not None):
+            flags |= plans.NAMESPACES[kind]
+    resources = spec.get("linux", {}).get("resources", {})
+    cgroup_fds: list[int] = []
+    born_in = -1
+    rootfs = os.path.realpath(spec.get("root", {}).get("path", ""))
+    road = Road(rootfs, cgroup, console if console != link_.NEW_CONSOLE else None)
+    road.warnings = process.warnings
+    ours, theirs = link_.pair()
+    pid_ns = next((fd for kind, fd in joins if kind == "pid"), -1)
+    back = -1
+    try:
+        if cgroup is not None:
+            try:
+                cgroup.create(resources)
+                born_in = cgroup.birth_fd()
+                cgroup_fds = [] if born_in >= 0 else cgroup.open_fds()
+            except (CgroupError, OSError) as error:
+                raise InitError(f"{PREFIX}{error}") from None
+        if pid_ns >= 0:
+            back = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+            s.setns(pid_ns, s.CLONE_NEWPID)
+        try:
+            pid = s.fork(flags, born_in)
+        except OSError as error:
+            raise InitError(f"{PREFIX}{error.strerror}") from None
+        if pid == 0:
+            ours.close()
+            # Never returns.
+            _child(theirs, road, process, operations, spaces, joins, cgroup_fds, stdio, keep_fds, go_fd)
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        if back >= 0:
+            s.setns(back, s.CLONE_NEWPID)
+            os.close(back)
+        theirs.close()
+        for fd in [*(fd for _, fd in joins), *cgroup_fds, *([born_in] if born_in >= 0 else [])]:
+            if fd != netns:
+                os.close(fd)
+    return link_.Child(pid, ours)
+
+
+def _open_joins(spaces: dict[str, str], netns: int | None) -> list[tuple[str, int]]:
+    joins: list[tuple[str, int]] = [] if netns is None else [("network", netns)]
+    for kind, path in spaces.items():
+        if path and not (kind == "network" and netns is not None):
+            try:
+                joins.append((kind, os.open(path, os.O_RDONLY | os.O_CLOEXEC)))
+            except OSError as error:
+                for _, fd in joins[netns is not None :]:
+                    os.close(fd)
+                raise InitError(f"namespace path: lstat {path}: {reason(error)}") from None
+    return joins
+
+
+def _child(
+    link: _socket.socket,
+    road: Road,
+    process: ProcessPlan,
+    operations: list[Operation],
+    spaces: dict[str, str],
+    joins: list[tuple[str, int]],
+    cgroup_fds: list[int],
+    stdio: tuple[int, int, int],
+    keep_fds: int,
+    go_fd: int,
+) -> None:
+    prefix = PREFIX + DURING_INIT
+    try:
+        isolate(process)
+        attach_fds(cgroup_fds)
+        if spaces.get("cgroup") == "":
+            s.unshare(s.CLONE_NEWCGROUP)
+        for kind, fd in joins:
+            if kind != "pid":
+                s.setns(fd, plans.NAMESPACES[kind])
+        os.umask(0)
+        for operation in operations:
+            operation.run(road)
+        prefix = PREFIX
+        program = prepare(road, process, stdio, DURING_INIT)
+        link_.send_ready(link, road.warnings, road.console_master)
+        if go_fd >= 0:
+            link.close()
+            go = os.read(go_fd, 1)
+        else:
+            go = link.recv(1)
+        if not go:
+            os._exit(1)  # the parent is gone: nobody would look after the container
+    except BaseException as error:
+        link_.send_error(link, error_text(error, prefix))
+        os._exit(1)
+    execute(program, process, link.fileno() if go_fd < 0 else -1, keep_fds)
+
+
+def isolate(process: ProcessPlan) -> None:
+    """The first steps of any child: nothing of the host is to be had from it."""
+    # Other processes of the container may not read /proc/<pid>/exe, fd or mem of this one until execve.
+    s.prctl(s.PR_SET_DUMPABLE, 0)
+    for number in range(1, 65):
+        try:
+            # Python ignores SIGPIPE and SIGXFSZ, a supervisor may have left SIGCHLD ignored: execve keeps
+            # that.
+            _signal.signal(number, _signal.SIG_DFL)
+        except (OSError, ValueError):
+            pass
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+    os.setsid()
+    try:
+        s.join_session_keyring(b"_ses.container")
+    except OSError as error:
+        if error.errno not in (1, 38, 13, 122):  # no keyrings here, or not for us: best effort, as runc
+            raise
+    process.set_oom_score()
+
+
+def prepare(road: Road, process: ProcessPlan, stdio: tuple[int, int, int], during: str) -> str:
+    """Stdio, limits and identity; returns the program's path. Raises StepError, OSError."""
+    if road.console is not None:
+        stdio = (road.console, road.console, road.console)
+    _place_stdio(stdio)
+    if road.console is not None:
+        fcntl.ioctl(0, TIOCSCTTY, 0)
+    try:
+        process.set_rlimits()
+    except StepError as error:
+        raise StepError(f"{during}{error}") from None
+    return process.finish(road)
+
+
+def _place_stdio(stdio: tuple[int, int, int]) -> None:
+    # Through copies above 2: one of the three may be in another's place.
+    copies = [os.dup(fd) if fd <= 2 and fd != place else fd for place, fd in enumerate(stdio)]
+    for place, fd in enumerate(copies):
+        os.dup2(fd, place, inheritable=True)
+        if fd == place:
+            os.set_inheritable(fd, True)
+
+
+def error_text(error: BaseException, prefix: str) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, (StepError, CgroupError)):
+        return f"{prefix}{error}"
+    if isinstance(error, OSError) and error.strerror:
+        where = f" {error.filename}" if error.filename else ""
+        return f"{prefix}{error.strerror.lower()}{where}"
+    return f"{prefix}{type(error).__name__}: {error}"
+
+
+def environment(entries: list[str]) -> dict[str, str]:
+    """`NAME=value` strings; the last of a name counts, what has no name is left out."""
+    pairs = (entry.partition("=") for entry in entries)
+    return {name: value for name, equals, value in pairs if name and equals}
+
+
+def execute(program: str, process: ProcessPlan, link: int, keep_fds: int) -> None:
+    """execve; on failure the text goes to the container's stderr, exit code 255."""
+    first = 3 + keep_fds
+    try:
+        # Closed before execve and not by it: a program path of /proc/self/fd/N would otherwise still reach a
+        # host's fd (CVE-2024-21626). The link stays, close-on-exec: its end tells the parent.
+        if link < first:
+            s.close_range(first)
+        else:
+            if link > first:
+                s.close_range(first, link - 1)
+            s.close_range(link + 1)
+        os.execve(program, process.args, environment(process.env))  # noqa: S606
+    except OSError as error:
+        text = f"exec {program}: {reason(error)}\n"
+    except ValueError as error:
+        text = f"exec {program}: {error}\n"
+    try:
+        os.write(2, text.encode("utf-8", "surrogateescape"))
+    except OSError:
+        pass
+    os._exit(255)
