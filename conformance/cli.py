@@ -84,6 +84,16 @@ class Terminal:
         del self.seen[:position]
         return data
 
+    def resize_until(self, rows: int, columns: int, text: bytes) -> None:
+        """Change the size until `text` comes. The client may not be listening yet at first, so change again."""
+        end = time.monotonic() + DEADLINE
+        while text not in self.seen:
+            assert time.monotonic() < end, f"no {text!r} in {bytes(self.seen)!r}"
+            self.resize(rows - 1, columns)
+            self.resize(rows, columns)
+            self._more(1)
+        self.expect(text)
+
     def finish(self, seconds: float = DEADLINE) -> tuple[int, bytes]:
         """Exit code, and what was written until then and not yet expected."""
         end = time.monotonic() + seconds
