@@ -1,4 +1,3 @@
-# ruff: noqa: PTH119, PTH120
 """The worker that fills a new volume from the image, `runtime.storage.copyup:run`.
 
 It sees the container's root as a read-only overlay in a mount namespace of its own, finds the path inside

@@ -1,4 +1,3 @@
-# ruff: noqa: PTH101, PTH102, PTH112, PTH120, PTH211
 """The layer between an image and a container: mount points that Docker makes in every root.
 
 They must exist before a read-only root is mounted, and must not show up as a container's own change. Docker

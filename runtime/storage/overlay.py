@@ -214,12 +214,12 @@ def remove(path: str) -> None:
         except FileNotFoundError:
             return
         except OSError:
-            os.unlink(path)  # noqa: PTH108
+            os.unlink(path)
             return
         try:
             empty(fd)
         finally:
             os.close(fd)
-        os.rmdir(path)  # noqa: PTH106
+        os.rmdir(path)
     except OSError as error:
         log.warning("cannot remove %s: %s", path, error)

@@ -161,13 +161,16 @@ class LayerStream:
     raised by `chunks()`: TarError or OSError.
     """
 
-    def __init__(self, source: int, copy: int = -1, *, hash_raw: bool = True) -> None:
+    def __init__(
+        self, source: int, copy: int = -1, *, hash_raw: bool = True, hash_plain: bool = True
+    ) -> None:
         self._source = source
         self._copy = copy
         self._queue: Queue[bytes | BaseException | None] = Queue(QUEUE)
         self._hashing: Queue[bytes | None] = Queue(QUEUE)
         self._raw = hashlib.sha256() if hash_raw else None
         self._plain = hashlib.sha256()
+        self._hash_plain = hash_plain
         self._head = b""
         self._stop = False
         self.kind = ""
@@ -205,7 +208,8 @@ class LayerStream:
             for chunk in self._expand(self._original()):
                 if self._stop:
                     return
-                self._hashing.put(chunk)
+                if self._hash_plain:
+                    self._hashing.put(chunk)
                 self._queue.put(chunk)
             self._hashing.put(None)
             self._queue.put(None)

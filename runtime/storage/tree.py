@@ -15,22 +15,21 @@ _NEW_PARENT = 0o755
 
 
 class Breakout(Exception):
-    """A name that would lead out of the target folder."""
+    """A name that can stand for nothing in the target folder."""
 
 
 def clean(name: bytes) -> bytes:
-    """`name` as a relative path without ".", empty parts or a leading slash; b"" is the root.
+    """`name` as a relative path without "..", ".", empty parts or a leading slash; b"" is the root.
 
-    Raises Breakout for a path that ".." leads out of the root.
+    ".." at the root stays at the root, as for a program inside, and as dockerd unpacks such archives.
     """
     if b"//" not in name and b"." not in name:
         return name.strip(b"/")
     parts: list[bytes] = []
     for part in name.split(b"/"):
         if part == b"..":
-            if not parts:
-                raise Breakout
-            parts.pop()
+            if parts:
+                parts.pop()
         elif part and part != b".":
             parts.append(part)
     return b"/".join(parts)

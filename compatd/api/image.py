@@ -1,0 +1,193 @@
+"""`/images`: pull, import, load, save, list, inspect, history, tag, remove, prune."""
+
+import base64
+import binascii
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from compatd.engine.engine import Engine
+from compatd.engine.errors import InvalidParameter
+from compatd.engine.images import reference
+from compatd.engine.images.platform import Platform
+from compatd.engine.images.platform import normalise as normalise_platform
+from compatd.engine.images.platform import parse as parse_platform
+from compatd.http import Answer, Call, Empty, Handler, Json
+
+JSON = "application/json"
+TAR = "application/x-tar"
+
+
+class Progress:
+    """A stream of progress objects whose head goes out with the first: before it, errors have a status."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._stream: Any = None
+
+    async def write(self, value: dict[str, Any]) -> None:
+        """Send one object."""
+        await self.open()
+        await self._stream.json(value)
+
+    async def open(self) -> None:
+        """Send the head."""
+        if self._stream is None:
+            self._stream = await self._call.stream(JSON)
+
+
+def _platform(text: str | None) -> Platform | None:
+    """A platform as JSON, as newer operations take it. Raises InvalidParameter."""
+    if not text:
+        return None
+    try:
+        value = json.loads(text)
+        return normalise_platform(value["os"], value["architecture"], value.get("variant") or "")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InvalidParameter("failed to parse platform: invalid platform") from None
+
+
+def _one_platform(call: Call) -> Platform | None:
+    texts = call.query.get("platform") or []
+    if len(texts) > 1:
+        raise InvalidParameter("multiple platform parameters are not supported")
+    return _platform(texts[0] if texts else None)
+
+
+def registry_auth(header: str) -> dict[str, str]:
+    """X-Registry-Auth: base64url of {"username", "password", "identitytoken", …}; a broken one is none."""
+    try:
+        value = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))
+    except (ValueError, binascii.Error):
+        return {}
+    return (
+        {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
+    )
+
+
+async def image_list(engine: Engine, call: Call) -> Answer:
+    filters = dict(call.query.get("filters") or {})
+    if call.query.get("filter") and "reference" not in filters:
+        filters["reference"] = [call.query["filter"]]
+    rows = engine.images.list(
+        filters,
+        all_images=bool(call.query.get("all")),
+        shared_size=bool(call.query.get("shared-size")),
+    )
+    return Json(rows)
+
+
+async def image_inspect(engine: Engine, call: Call) -> Answer:
+    platform = _platform(call.query.get("platform"))
+    if platform and call.query.get("manifests"):
+        raise InvalidParameter("conflicting options: manifests and platform options cannot both be set")
+    return Json(engine.images.inspect(call.path["name"], platform))
+
+
+async def image_history(engine: Engine, call: Call) -> Answer:
+    return Json(engine.images.history(call.path["name"], _platform(call.query.get("platform"))))
+
+
+async def image_create(engine: Engine, call: Call) -> None:
+    query = call.query
+    platform = parse_platform(query["platform"]) if query.get("platform") else None
+    progress = Progress(call)
+    if query.get("fromImage"):
+        wanted = reference.parse(query["fromImage"].removesuffix(":"))
+        tag = query.get("tag") or ""
+        if reference.is_digest(tag):
+            wanted = wanted.with_digest(tag)
+        elif tag:
+            wanted = wanted.with_tag(tag)
+        auth = registry_auth(call.header("X-Registry-Auth"))
+        await engine.images.pull(wanted, progress.write, auth=auth, platform=platform)
+        return
+    source = query.get("fromSrc") or ""
+    target = reference.repo_and_tag(
+        query.get("repo") or "", query.get("tag") or "", digest_error="cannot import digest reference"
+    )
+    chunks: AsyncIterator[bytes] = call.chunks()
+    if source != "-":
+        chunks = await engine.images.download(source, progress.write)
+    image = await engine.images.import_(
+        chunks,
+        reference=target,
+        message=query.get("message") or f"Imported from {source}",
+        changes=query.get("changes") or [],
+        platform=platform,
+    )
+    await progress.write({"status": image.id})
+
+
+async def image_load(engine: Engine, call: Call) -> None:
+    platform = _one_platform(call)
+    progress = Progress(call)
+    # Errors come as messages here, never as a status
+    chunks = call.chunks()
+    first = await anext(chunks, b"")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield first
+        async for data in chunks:
+            yield data
+
+    await progress.open()
+    await engine.images.load(
+        body(), progress.write, quiet=bool(call.query.get("quiet", True)), platform=platform
+    )
+
+
+async def image_get(engine: Engine, call: Call) -> None:
+    await _save(engine, call, [call.path["name"]])
+
+
+async def image_get_all(engine: Engine, call: Call) -> None:
+    await _save(engine, call, call.query.get("names") or [])
+
+
+async def _save(engine: Engine, call: Call, names: list[str]) -> None:
+    archive = engine.images.save(names, _one_platform(call))
+    stream = await call.stream(TAR)
+    async for data in archive:
+        await stream.write(data)
+
+
+async def image_tag(engine: Engine, call: Call) -> Answer:
+    target = reference.repo_and_tag(
+        call.query.get("repo") or "",
+        call.query.get("tag") or "",
+        digest_error="refusing to create a tag with a digest reference",
+    )
+    if target is None:
+        raise InvalidParameter("invalid reference format")
+    if target.familiar_name == "sha256":
+        raise InvalidParameter("refusing to create an ambiguous tag using digest algorithm as name")
+    engine.images.tag(engine.images.resolve(call.path["name"]), target)
+    return Empty(201)
+
+
+async def image_delete(engine: Engine, call: Call) -> Answer:
+    name = call.path["name"]
+    if not name.strip():
+        raise InvalidParameter("image name cannot be blank")
+    return Json(
+        engine.images.delete(name, force=bool(call.query.get("force")), prune=not call.query.get("noprune"))
+    )
+
+
+async def image_prune(engine: Engine, call: Call) -> Answer:
+    return Json(engine.images.prune(call.query.get("filters") or {}))
+
+
+HANDLERS: dict[str, Handler] = {
+    "ImageList": image_list,
+    "ImageInspect": image_inspect,
+    "ImageHistory": image_history,
+    "ImageCreate": image_create,
+    "ImageLoad": image_load,
+    "ImageGet": image_get,
+    "ImageGetAll": image_get_all,
+    "ImageTag": image_tag,
+    "ImageDelete": image_delete,
+    "ImagePrune": image_prune,
+}

@@ -1,0 +1,186 @@
+"""`docker load`: archives of `docker save` and OCI image layouts become images.
+
+The worker takes the archive apart into a flat folder; this decides what its members mean. Formats:
+`manifest.json` of Docker Engine (since 1.10), and `index.json` of the OCI image layout.
+"""
+
+import asyncio
+import json
+import posixpath
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from compatd.engine.errors import EngineError
+from compatd.engine.images.layers import piped
+from compatd.engine.images.reference import is_digest
+from runtime.storage.overlay import Overlay
+
+Json = dict[str, Any]
+
+SPOOL = "runtime.storage.spool:run"
+MAX_JSON = 16 << 20
+
+IMAGE_MANIFESTS = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+IMAGE_NAME = "io.containerd.image.name"
+REF_NAME = "org.opencontainers.image.ref.name"
+
+
+class Archive:
+    """Members of a spooled archive by their names, links followed."""
+
+    def __init__(self, folder: Path, index: bytes) -> None:
+        self._folder = folder
+        self._members: dict[str, tuple[str, Path, str]] = {}
+        for line in index.split(b"\n\0"):
+            if not line:
+                continue
+            kind, number, _, name, link = line.split(b"\0", 4)
+            path = folder / number.decode()
+            self._members[_text(name)] = (kind.decode(), path, _text(link))
+
+    def find(self, name: str) -> Path | None:
+        """The file of that name; links, which old archives have for equal layers, are followed inside."""
+        for _ in range(40):
+            name = posixpath.normpath("/" + name)[1:]
+            member = self._members.get(name)
+            if member is None:
+                return None
+            kind, path, link = member
+            if kind == "file":
+                return path
+            name = link if kind == "hardlink" or link.startswith("/") else f"{posixpath.dirname(name)}/{link}"
+        return None
+
+    def path(self, name: str) -> Path:
+        """As `find`; raises EngineError when it is not there."""
+        found = self.find(name)
+        if found is None:
+            raise EngineError(f"open {name}: no such file or directory")
+        return found
+
+    async def read(self, name: str) -> bytes:
+        """A small file's content. Raises EngineError."""
+        path = self.path(name)
+        if path.stat().st_size > MAX_JSON:
+            raise EngineError(f"{name} is too large")
+        return await asyncio.to_thread(path.read_bytes)
+
+    async def json(self, name: str) -> Any:
+        """A JSON file's value. Raises EngineError."""
+        data = await self.read(name)
+        try:
+            return await asyncio.to_thread(json.loads, data)
+        except ValueError as error:
+            raise EngineError(f"invalid archive: failed to decode {name}: {error}") from None
+
+    def blob(self, digest: Any) -> str:
+        """The name of an OCI layout's blob. Raises EngineError for what is no digest."""
+        if not isinstance(digest, str) or not is_digest(digest):
+            raise EngineError("invalid checksum digest format")
+        return "blobs/" + digest.replace(":", "/")
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+@asynccontextmanager
+async def spooled(overlay: Overlay, runtime: Any, chunks: AsyncIterator[bytes]) -> AsyncIterator[Archive]:
+    """The archive that comes in `chunks`; its files are gone after the block. Raises EngineError."""
+    folder = overlay.prepare_layer()
+    target = folder / "diff"
+
+    async def work(source: int) -> Any:
+        return await runtime.worker(SPOOL, {"target": str(target)}, [source])
+
+    try:
+        answer = await piped(chunks, work)
+        if "error" in answer:
+            raise EngineError(f"Error processing tar file(exit status 1): {answer['error']}")
+        index = await asyncio.to_thread((target / "index").read_bytes)
+        yield Archive(target, index)
+    finally:
+        overlay.discard(folder)
+
+
+@dataclass(slots=True)
+class Candidate:
+    """An image in an archive: where its config and layers are, and the names it is to get."""
+
+    config: str
+    layers: list[str]
+    names: list[str] = field(default_factory=list)
+    parent: str = ""
+
+
+async def candidates(archive: Archive, accept: Callable[[Json], Awaitable[bool]]) -> list[Candidate]:
+    """All images of the archive. `accept` chooses among an index's descriptors. Raises EngineError."""
+    if archive.find("manifest.json"):
+        return _docker(await archive.json("manifest.json"))
+    if archive.find("index.json"):
+        return await _layout(archive, accept)
+    raise EngineError("invalid archive: does not contain a manifest.json")
+
+
+def _docker(manifest: Any) -> list[Candidate]:
+    if manifest is None:
+        raise EngineError("invalid manifest, manifest cannot be null (but can be [])")
+    if not isinstance(manifest, list):
+        raise EngineError("invalid archive: failed to decode manifest.json")
+    found = []
+    for item in manifest:
+        config, layers, names = item.get("Config"), item.get("Layers") or [], item.get("RepoTags") or []
+        if not isinstance(config, str) or not all(isinstance(text, str) for text in [*layers, *names]):
+            raise EngineError("invalid archive: failed to decode manifest.json")
+        found.append(Candidate(config, layers, names, str(item.get("Parent") or "")))
+    return found
+
+
+async def _layout(archive: Archive, accept: Callable[[Json], Awaitable[bool]]) -> list[Candidate]:
+    found: dict[str, Candidate] = {}
+    todo = [(item, _names(item)) for item in _list((await archive.json("index.json")), "manifests")]
+    seen = 0
+    while todo:
+        descriptor, names = todo.pop(0)
+        seen += 1
+        if seen > 1000:
+            raise EngineError("invalid archive: too many manifests")
+        document = await archive.json(archive.blob(descriptor.get("digest")))
+        kind = descriptor.get("mediaType")
+        if kind in INDEXES:
+            inner = [item for item in _list(document, "manifests") if await accept(item)]
+            todo[:0] = [(item, names) for item in inner[:1]]
+        elif kind in IMAGE_MANIFESTS:
+            digest = descriptor["digest"]
+            if digest not in found:
+                layers = [archive.blob(layer.get("digest")) for layer in _list(document, "layers")]
+                config = archive.blob((document.get("config") or {}).get("digest"))
+                found[digest] = Candidate(config, layers)
+            found[digest].names += [name for name in names if name not in found[digest].names]
+    return list(found.values())
+
+
+def _list(document: Any, key: str) -> list[Json]:
+    items = document.get(key) or [] if isinstance(document, dict) else None
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise EngineError("invalid archive: malformed OCI layout")
+    return items
+
+
+def _names(descriptor: Json) -> list[str]:
+    annotations = descriptor.get("annotations") or {}
+    if annotations.get(IMAGE_NAME):
+        return [str(annotations[IMAGE_NAME])]
+    name = str(annotations.get(REF_NAME) or "")
+    # A mere tag names no repository
+    return [name] if "/" in name or ":" in name else []

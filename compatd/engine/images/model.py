@@ -1,0 +1,143 @@
+"""What an image and a layer are in the engine's memory, and as documents in the store."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from compatd.engine import timestamps
+from compatd.engine.errors import InvalidParameter
+from compatd.engine.images.reference import Reference
+
+Json = dict[str, Any]
+
+
+def chain_ids(diff_ids: list[str]) -> list[str]:
+    """The chain ID of each layer, base first (OCI image spec, config.md, "Layer ChainID")."""
+    chains: list[str] = []
+    for diff_id in diff_ids:
+        if chains:
+            text = f"{chains[-1]} {diff_id}".encode()
+            chains.append("sha256:" + hashlib.sha256(text).hexdigest())
+        else:
+            chains.append(diff_id)
+    return chains
+
+
+@dataclass(slots=True)
+class Layer:
+    """An unpacked layer, its blob kept as it came.
+
+    `size` is the bytes of its files; `digest`, `blob_size` and `compression` ("" for none) are the blob's;
+    `plain_size` the bytes of the uncompressed tar, whose digest is `diff_id`.
+    """
+
+    chain_id: str
+    diff_id: str
+    parent: str
+    size: int
+    digest: str
+    blob_size: int
+    plain_size: int
+    compression: str
+
+    def document(self) -> Json:
+        """As the store keeps it."""
+        return {
+            "DiffID": self.diff_id, "Parent": self.parent, "Size": self.size, "Digest": self.digest,
+            "BlobSize": self.blob_size, "PlainSize": self.plain_size, "Compression": self.compression,
+        }  # fmt: skip
+
+    @classmethod
+    def from_document(cls, chain_id: str, doc: Json) -> "Layer":
+        """The inverse of `document`."""
+        return cls(
+            chain_id, doc["DiffID"], doc["Parent"], doc["Size"], doc["Digest"], doc["BlobSize"],
+            doc["PlainSize"], doc["Compression"],
+        )  # fmt: skip
+
+
+@dataclass(slots=True, eq=False)
+class Image:
+    """A local image: its config (`raw` is the exact JSON, whose digest is the ID) and what names it.
+
+    `created` and `last_tagged` are ns since 1970, 0 for never. `parent` is the ID of the image it was built
+    on, when that is known here. `chain_ids` is base first. `size` is the bytes of all its layers' files.
+    """
+
+    id: str
+    raw: str
+    config: Json
+    chain_ids: list[str]
+    size: int = 0
+    parent: str = ""
+    last_tagged: int = 0
+    references: list[Reference] = field(default_factory=list)
+
+    @property
+    def repo_tags(self) -> list[str]:
+        """`busybox:latest` and so on, sorted."""
+        return [reference.familiar for reference in self.references if reference.tag]
+
+    @property
+    def repo_digests(self) -> list[str]:
+        """`busybox@sha256:…` for the registries it was pulled from or pushed to, sorted."""
+        return [reference.familiar for reference in self.references if not reference.tag]
+
+    @property
+    def created(self) -> int:
+        """When it was made, ns since 1970; 0 when its config does not say."""
+        try:
+            return timestamps.from_rfc3339(str(self.config.get("created") or ""))
+        except ValueError:
+            return 0
+
+    @property
+    def labels(self) -> dict[str, str] | None:
+        """The labels of its config."""
+        labels: dict[str, str] | None = (self.config.get("config") or {}).get("Labels")
+        return labels
+
+    @property
+    def platform(self) -> str:
+        """`linux/arm64/v8`."""
+        parts = [self.config.get("os"), self.config.get("architecture"), self.config.get("variant")]
+        return "/".join(str(part) for part in parts if part)
+
+    def document(self) -> Json:
+        """As the store keeps it."""
+        return {"Raw": self.raw, "Parent": self.parent, "LastTagged": self.last_tagged}
+
+
+def parse_config(raw: bytes) -> Json:
+    """An image config, checked as far as the engine relies on it. Raises InvalidParameter."""
+    try:
+        config = json.loads(raw)
+    except ValueError:
+        raise InvalidParameter("invalid character in image config") from None
+    if not isinstance(config, dict):
+        raise InvalidParameter("invalid image JSON, no RootFS key")
+    rootfs = config.get("rootfs")
+    if not isinstance(rootfs, dict):
+        raise InvalidParameter("invalid image JSON, no RootFS key")
+    diff_ids = rootfs.get("diff_ids") or []
+    if not isinstance(diff_ids, list) or not all(isinstance(item, str) for item in diff_ids):
+        raise InvalidParameter("invalid image JSON, no RootFS key")
+    inner = config.get("config")
+    if inner is not None and not isinstance(inner, dict):
+        raise InvalidParameter("json: cannot unmarshal into Go struct field Image.config")
+    history = config.get("history") or []
+    if not isinstance(history, list) or not all(isinstance(item, dict) for item in history):
+        raise InvalidParameter("json: cannot unmarshal into Go struct field Image.history")
+    return config
+
+
+def make_image(raw: bytes) -> Image:
+    """An image out of its config's bytes. Raises InvalidParameter."""
+    config = parse_config(raw)
+    diff_ids = (config["rootfs"].get("diff_ids")) or []
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidParameter("invalid character in image config") from None
+    return Image("sha256:" + hashlib.sha256(raw).hexdigest(), text, config, chain_ids(diff_ids))

@@ -1,0 +1,104 @@
+"""Stand-ins for the images' neighbours: a store in a dict, a worker in a process of its own, event lists."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from compatd.engine.images import Images
+from runtime.storage.overlay import Overlay
+
+_MAIN = """
+import importlib, json, sys
+module, _, function = sys.argv[1].partition(":")
+fds = json.loads(sys.argv[3])
+answer = getattr(importlib.import_module(module), function)(json.loads(sys.argv[2]), fds)
+sys.stdout.write(json.dumps(answer))
+"""
+
+
+class FakeTable:
+    def __init__(self) -> None:
+        self.documents: dict[str, str] = {}
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        text = self.documents.get(key)
+        return None if text is None else json.loads(text)
+
+    def put(self, key: str, document: dict[str, Any]) -> None:
+        self.documents[key] = json.dumps(document)
+
+    def delete(self, key: str) -> None:
+        self.documents.pop(key, None)
+
+    def all(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for key, text in list(self.documents.items()):
+            yield key, json.loads(text)
+
+
+class FakeStore:
+    def __init__(self) -> None:
+        self.images, self.layers, self.tags = FakeTable(), FakeTable(), FakeTable()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        before = [dict(table.documents) for table in (self.images, self.layers, self.tags)]
+        try:
+            yield
+        except BaseException:
+            for table, documents in zip((self.images, self.layers, self.tags), before, strict=True):
+                table.documents = documents
+            raise
+
+
+class ProcessWorker:
+    """`Runtime.worker` by a plain child process."""
+
+    async def worker(self, function: str, arguments: dict[str, Any], fds: list[int] | None = None) -> Any:
+        fds = fds or []
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _MAIN, function, json.dumps(arguments), json.dumps(fds),
+            pass_fds=fds, stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[3],
+        )  # fmt: skip
+        try:
+            output, _ = await child.communicate()
+        except asyncio.CancelledError:
+            child.kill()
+            raise
+        if child.returncode:
+            raise RuntimeError(f"the worker ended with {child.returncode}")
+        return json.loads(output)
+
+
+class EventList:
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, str, dict[str, str]]] = []
+
+    def emit(
+        self, kind: str, action: str, actor: str, attributes: dict[str, str], scope: str = "local"
+    ) -> None:
+        self.seen.append((kind, action, actor, attributes))
+
+    def actions(self) -> list[str]:
+        return [action for _, action, _, _ in self.seen]
+
+
+def make_images(root: Path, store: Any = None, worker: Any = None, **config: Any) -> Images:
+    """An `Images` below `root` that is not opened yet."""
+    settings = SimpleNamespace(
+        insecure_registries=[], registry_mirrors=[], max_concurrent_downloads=3, max_download_attempts=5
+    )
+    for name, value in config.items():
+        setattr(settings, name, value)
+    return Images(settings, store or FakeStore(), EventList(), worker or ProcessWorker(), Overlay(root))
+
+
+async def pieces(data: bytes, size: int = 65536) -> AsyncIterator[bytes]:
+    """`data` as a request's body would come."""
+    for at in range(0, len(data), size):
+        await asyncio.sleep(0)
+        yield data[at : at + size]
