@@ -97,9 +97,9 @@ class V2(Cgroup):
         for page in resources.get("hugepageLimits") or []:
             write(self.dir, f"hugetlb.{page['pageSize']}.max", page["limit"])
         if resources.get("devices"):
-            from runtime.cgroups import device_program
+            from runtime.cgroups.device_program import attach
 
-            device_program.attach(self.dir, resources["devices"])
+            attach(self.dir, resources["devices"])
         for name, value in (resources.get("unified") or {}).items():
             if "/" in name:
                 raise CgroupError(f'unified resource "{name}" must be a file name (no slashes)')
