@@ -15,7 +15,7 @@ async def volume_create(engine: Engine, call: Call) -> Answer:
 
 
 async def volume_list(engine: Engine, call: Call) -> Answer:
-    return Json({"Volumes": engine.volumes.list(call.query.get("filters") or {}), "Warnings": None})
+    return Json({"Volumes": engine.volumes.find_all(call.query.get("filters") or {}), "Warnings": None})
 
 
 async def volume_inspect(engine: Engine, call: Call) -> Answer:

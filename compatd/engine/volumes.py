@@ -96,7 +96,7 @@ class Volumes:
             raise NotFound(f"get {name}: no such volume")
         return self._volumes[name]
 
-    def list(self, filters: dict[str, list[str]] | None = None) -> list[Json]:
+    def find_all(self, filters: dict[str, list[str]] | None = None) -> list[Json]:
         """Volumes that pass the filters. Raises InvalidParameter for an unknown filter."""
         filters = filters or {}
         for name in filters:

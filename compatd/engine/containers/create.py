@@ -54,7 +54,7 @@ async def create(
     container = _container(containers, config, host, image, name)
     try:
         container.networking = endpoints
-        container.network_settings = _initial_networks(container)
+        container.network_settings = containers.networks.idle_settings(container)
         parse_security_options(host["SecurityOpt"])
         await _build(containers, container)
     except BaseException:
@@ -96,7 +96,7 @@ def _container(containers: "Containers", config: Json, host: Json, image: Any, n
         config["Hostname"] = socket.gethostname() if host["NetworkMode"] == "host" else container_id[:12]
     path, args = merge.command_of(config)
     details = image.config if image else {}
-    return Container(
+    container = Container(
         id=container_id,
         name=plain,
         created=now(),
@@ -113,6 +113,8 @@ def _container(containers: "Containers", config: Json, host: Json, image: Any, n
         chain_ids=list(image.chain_ids) if image else [],
         image_descriptor=getattr(image, "descriptor", None),
     )
+    container.dir = containers.container_folder(container_id)
+    return container
 
 
 async def _build(containers: "Containers", container: Container) -> None:
@@ -144,55 +146,3 @@ def _check_platform(reference: str, platform: str, image: Json) -> None:
             f"{text}({'/'.join(part for part in have if part)}) "
             f"does not match the specified platform ({'/'.join(wanted)})"
         )
-
-
-ENDPOINT_DEFAULTS: Json = {
-    "IPAMConfig": None,
-    "Links": None,
-    "Aliases": None,
-    "DriverOpts": None,
-    "GwPriority": 0,
-    "NetworkID": "",
-    "EndpointID": "",
-    "Gateway": "",
-    "IPAddress": "",
-    "MacAddress": "",
-    "IPPrefixLen": 0,
-    "IPv6Gateway": "",
-    "GlobalIPv6Address": "",
-    "GlobalIPv6PrefixLen": 0,
-    "DNSNames": None,
-}
-
-
-def _initial_networks(container: Container) -> Json:
-    """NetworkSettings of a container that has not run: its networks by name, without addresses."""
-    mode = container.network_mode
-    networks: dict[str, Json] = {}
-    if not mode.startswith("container:"):
-        for network in dict.fromkeys([mode, *container.networking]):
-            given = container.networking.get(network) or {}
-            networks[network] = {
-                **ENDPOINT_DEFAULTS,
-                **{field: given[field] for field in _KEPT_FIELDS if given.get(field)},
-            }
-    return {"SandboxID": "", "SandboxKey": "", "Ports": {}, "Networks": networks}
-
-
-_KEPT_FIELDS = ("IPAMConfig", "Links", "Aliases", "DriverOpts", "GwPriority", "MacAddress")
-
-
-def released_networks(settings: Json) -> Json:
-    """NetworkSettings after the container ended: what the user asked for and the networks' IDs stay."""
-    networks = {
-        name: {
-            **ENDPOINT_DEFAULTS,
-            **{
-                field: endpoint.get(field)
-                for field in ("IPAMConfig", "Links", "Aliases", "DriverOpts", "GwPriority", "NetworkID")
-                if endpoint.get(field)
-            },
-        }
-        for name, endpoint in (settings.get("Networks") or {}).items()
-    }
-    return {"SandboxID": "", "SandboxKey": "", "Ports": {}, "Networks": networks}

@@ -1,8 +1,8 @@
 """A container as the engine holds it in memory, and its JSON document in the store."""
 
 import asyncio
-import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from compatd.engine.containers.times import human_duration, now, rfc3339
@@ -123,6 +123,7 @@ class Container:
 
     def __post_init__(self) -> None:
         self.lock = asyncio.Lock()
+        self.dir = Path()
         self.exec_ids: list[str] = []
         self.version = 0
         self.manually_restarted = False
@@ -130,13 +131,20 @@ class Container:
         self.removed = False
         self.stop_waiters: list[asyncio.Future[tuple[int, str]]] = []
         self.remove_waiters: list[asyncio.Future[tuple[int, str]]] = []
-        self.pending: list[tuple[socket.socket, Any]] = []
+        self.pending: list[Any] = []
+        self.restart: Any = None
+        self.restart_task: asyncio.Task[None] | None = None
         self.cache: Any = None
 
     @property
     def short_id(self) -> str:
         """The 12 digits that people see."""
         return self.id[:12]
+
+    @property
+    def pid(self) -> int:
+        """The first process as the host sees it, 0 while not running."""
+        return self.state.pid
 
     @property
     def network_mode(self) -> str:

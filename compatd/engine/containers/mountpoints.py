@@ -105,6 +105,7 @@ def _anonymous(containers: "Containers", container: Container, points: dict[str,
 
 def _attach_volume(containers: "Containers", container: Container, point: Json) -> None:
     options = point["Options"]
+    point["Anonymous"] = not point["Name"]
     volume = containers.volumes.create(
         point["Name"],
         point["Driver"],

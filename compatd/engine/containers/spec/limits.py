@@ -81,7 +81,7 @@ def _block_io(host: Json) -> Json:
 
 def _numbers(path: str) -> Json:
     try:
-        device = os.stat(path).st_rdev  # noqa: PTH116
+        device = os.stat(path).st_rdev
     except OSError as error:
         raise EngineError(f"stat {path}: {(error.strerror or '').lower()}") from None
     return {"major": os.major(device), "minor": os.minor(device)}

@@ -1,0 +1,73 @@
+"""`POST /containers/{id}/attach`: a stream socket to a container that runs, or to its next start."""
+
+import socket
+from typing import TYPE_CHECKING
+
+from compatd.engine.containers import exits
+from compatd.engine.containers.model import Container
+from compatd.engine.containers.signals import parse_detach_keys
+from compatd.engine.errors import Conflict, EngineError, InvalidParameter
+from runtime.client import Attachment, AttachOptions, RuntimeError_
+
+if TYPE_CHECKING:
+    from compatd.engine.containers.service import Containers
+
+
+def check(containers: "Containers", reference: str, detach_keys: str) -> tuple[Container, bytes]:
+    """The container and the keys, before the connection is taken over.
+
+    Raises InvalidParameter, NotFound, Conflict for a paused or restarting container.
+    """
+    try:
+        keys = parse_detach_keys(detach_keys) if detach_keys else b""
+    except ValueError:
+        raise InvalidParameter(f"Invalid detach keys ({detach_keys}) provided") from None
+    container = containers.find(reference)
+    if container.state.paused:
+        raise Conflict(f"container {reference} is paused, unpause the container before attach")
+    if container.state.restarting:
+        raise Conflict(f"container {reference} is restarting, wait until the container is running")
+    return container, keys
+
+
+async def open_stream(
+    containers: "Containers", container: Container, options: AttachOptions
+) -> socket.socket:
+    """A non-blocking socket; the caller closes it. Its output ends when the container does.
+
+    Before a start the socket waits for it; `close_stream` takes it back.
+    """
+    async with container.lock:
+        if not container.state.running:
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            container.pending.append((ours, Attachment(theirs, options)))
+            return ours
+    try:
+        opened: socket.socket = await containers.runtime.attach(container.id, options)
+    except RuntimeError_ as error:
+        if error.kind == "Gone":  # it ended just now
+            ours, theirs = socket.socketpair()
+            theirs.close()
+            ours.setblocking(False)
+            return ours
+        raise EngineError(error.message) from error
+    return opened
+
+
+def close_stream(container: Container, ours: socket.socket) -> None:
+    """Give a stream up; one that still waits for a start is taken back."""
+    kept = []
+    for waiting, attachment in container.pending:
+        if waiting is ours:
+            attachment.sock.close()
+        else:
+            kept.append((waiting, attachment))
+    container.pending = kept
+    ours.close()
+
+
+async def tell_detached(containers: "Containers", container: Container) -> None:
+    """After a terminal's stream has ended: when the container goes on, the client has detached."""
+    if container.tty and not await exits.stopped(container, 1.0):
+        containers.emit(container, "detach")

@@ -1,0 +1,145 @@
+"""What a start writes into the bundle: `config.json` (OCI) and `shim.json` (docs/architecture.md)."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from compatd.engine.containers.model import Container
+from compatd.engine.containers.runtimes import find_runtime
+from compatd.engine.containers.security import parse_security_options
+from compatd.engine.containers.spec import Surroundings, build_spec
+from compatd.engine.errors import Conflict, EngineError
+
+if TYPE_CHECKING:
+    from compatd.engine.containers.service import Containers
+
+Json = dict[str, Any]
+
+_INITS = ("docker-init", "tini-static", "tini")
+_INIT_PLACES = "/usr/libexec/docker:/usr/lib/docker:/usr/local/bin:/usr/bin:/usr/sbin:/sbin:/bin"
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+
+
+def write_bundle(containers: "Containers", container: Container, plan: Json) -> None:
+    """Write both files. Raises EngineError for what the spec cannot be made of, OSError for the disk."""
+    folder = containers.runtime.bundle(container.id)
+    (folder / "rootfs").mkdir(parents=True, exist_ok=True)
+    spec = build_spec(container, _surroundings(containers, container, folder))
+    (folder / "config.json").write_bytes(orjson.dumps(spec))
+    (folder / "shim.json").write_bytes(orjson.dumps(shim_config(containers, container, plan)))
+
+
+def _surroundings(containers: "Containers", container: Container, folder: Path) -> Surroundings:
+    config = containers.config
+    security = parse_security_options(
+        container.host_config["SecurityOpt"], no_new_privileges=config.no_new_privileges
+    )
+    return Surroundings(
+        root=folder / "rootfs",
+        folder=container.dir,
+        pid_of=lambda other: pid_of(containers, other),
+        volume_options=lambda name: containers.volumes.get(name)["Options"] or {},
+        seccomp=lambda option, names: _seccomp(option or config.seccomp_profile, names),
+        security=security,
+        capabilities=containers.capabilities,
+        cgroup_v2=containers.info.cgroup_v2,
+        cgroup_parent=config.cgroup_parent,
+        ulimits=config.default_ulimits,
+        init=find_init(config.init_path) if wants_init(container, config.init) else "",
+    )
+
+
+def _seccomp(option: str, names: list[str]) -> Json | None:
+    from compatd.engine.security import seccomp_profile
+
+    return seccomp_profile(option, names)
+
+
+def wants_init(container: Container, default: bool) -> bool:
+    """`--init`, or the daemon's default."""
+    asked = container.host_config.get("Init")
+    return default if asked is None else bool(asked)
+
+
+def find_init(path: str) -> str:
+    """The init binary: the configured one, docker-init, or tini. Raises EngineError when there is none."""
+    if path:
+        return path
+    for name in _INITS:
+        found = shutil.which(name, path=_INIT_PLACES)
+        if found:
+            return found
+    raise EngineError('exec: "docker-init": executable file not found in $PATH')
+
+
+def pid_of(containers: "Containers", reference: str) -> int:
+    """The pid of a container to share a namespace with. Raises NotFound, Conflict."""
+    other = containers.find(reference)
+    if not other.state.running:
+        raise Conflict(f"cannot join namespace of a non running container: {other.id}")
+    if other.state.restarting:
+        raise Conflict(f"Container {other.id} is restarting, wait until the container is running")
+    return other.state.pid
+
+
+def shim_config(containers: "Containers", container: Container, plan: Json) -> Json:
+    """shim.json."""
+    config, host = container.config, container.host_config
+    height, width = host["ConsoleSize"]
+    return {
+        "id": container.id,
+        "root": containers.storage.root_plan(container.id, container.chain_ids),
+        "runtime": find_runtime(host["Runtime"], containers.config.runtimes),
+        "stdin": bool(config["OpenStdin"]),
+        "stdin_once": bool(config["StdinOnce"]),
+        "log": log_config(container),
+        "network": plan,
+        "console": [width, height] if container.tty and (height or width) else None,
+        "init": None,
+    }
+
+
+def log_config(container: Container) -> Json | None:
+    """shim.json's "log"; None when the log driver is `none`."""
+    log = container.host_config["LogConfig"]
+    if log["Type"] != "json-file":
+        return None
+    options = log["Config"]
+    return {
+        "driver": "json-file",
+        "path": container.log_path,
+        "max_size": parse_size(options.get("max-size", "-1")),
+        "max_file": int(options.get("max-file", "1")),
+        "compress": options.get("compress", "false") == "true",
+        "attrs": _attributes(container, options),
+    }
+
+
+def parse_size(text: str) -> int:
+    """`10m` → bytes, `-1` for no limit. Raises EngineError."""
+    if text == "-1":
+        return -1
+    number = text.lower().removesuffix("b").removesuffix("i")
+    unit = number[-1:] if number[-1:].isalpha() else ""
+    try:
+        return int(float(number.removesuffix(unit)) * _UNITS[unit])
+    except (ValueError, KeyError):
+        raise EngineError(f"invalid size: '{text}'") from None
+
+
+def _attributes(container: Container, options: dict[str, str]) -> dict[str, str]:
+    """The labels and variables that `labels` and `env` name, and the tag."""
+    found: dict[str, str] = {}
+    labels = container.config["Labels"] or {}
+    for name in filter(None, options.get("labels", "").split(",")):
+        if name in labels:
+            found[name] = labels[name]
+    variables = dict(entry.partition("=")[::2] for entry in container.config["Env"] or [])
+    for name in filter(None, options.get("env", "").split(",")):
+        if name in variables:
+            found[name] = variables[name]
+    if options.get("tag"):
+        found["tag"] = options["tag"]
+    return found

@@ -1,0 +1,160 @@
+"""What the daemon does about containers when it starts and when it stops in order."""
+
+import asyncio
+import logging
+import shutil
+from typing import TYPE_CHECKING
+
+from compatd.engine.containers import exits, restart, start, stop
+from compatd.engine.containers.model import Container
+from compatd.engine.containers.times import now
+from compatd.engine.errors import EngineError
+from runtime.client import Exited, Running
+
+if TYPE_CHECKING:
+    from compatd.engine.containers.service import Containers
+
+logger = logging.getLogger(__name__)
+
+_TOGETHER = 16
+
+
+async def open_all(containers: "Containers") -> None:
+    """Load, adopt what runs, note what ended meanwhile, sweep half-made ones, start those that should run."""
+    loaded = containers.registry.load()
+    for container in loaded:
+        container.dir = containers.container_folder(container.id)
+        for point in container.mounts:
+            if point["Type"] == "volume":
+                containers.volumes.reference(point["Name"], container.id)
+    limit = asyncio.Semaphore(_TOGETHER)
+
+    async def one(container: Container) -> None:
+        async with limit:
+            try:
+                await _adopt(containers, container)
+            except Exception:
+                logger.exception("restoring container %s failed", container.id)
+
+    await asyncio.gather(*(one(container) for container in loaded if _was_alive(container)))
+    containers.networks.settle()
+    _sweep(containers)
+    for container in loaded:
+        if container.removed:
+            continue
+        state = container.state
+        if state.dead or (container.host_config["AutoRemove"] and not state.running):
+            containers.background(_remove(containers, container))
+        elif not state.running and _should_start(container):
+            containers.background(_start(containers, container))
+
+
+def _was_alive(container: Container) -> bool:
+    state = container.state
+    return state.running or state.starting
+
+
+def _should_start(container: Container) -> bool:
+    state = container.state
+    if not state.started_at:
+        return False
+    return restart.starts_with_daemon(
+        container.host_config["RestartPolicy"],
+        stopped_by_hand=container.manually_stopped,
+        exit_code=state.exit_code,
+        count=container.restart_count,
+    )
+
+
+async def _adopt(containers: "Containers", container: Container) -> None:
+    """A container that ran (or was being started) when the last daemon went away."""
+    state = container.state
+    if state.restarting:
+        state.running = state.restarting = False
+        containers.registry.save(container)
+        return
+    found = await containers.runtime.adopt(container.id)
+    if isinstance(found, Running):
+        settings = containers.networks.adopt(container)
+        if settings is not None:
+            container.network_settings = settings
+        if state.starting:
+            state.starting, state.started_at = False, state.started_at or now()
+        state.running, state.pid, state.paused = True, found.pid, found.paused
+        container.started_once = True
+        containers.registry.save(container)
+        return
+    if state.starting and not state.running and not isinstance(found, Exited):
+        # Never came up: as if the start had not been asked for.
+        state.starting = False
+        await exits.free(containers, container)
+        containers.registry.save(container)
+        return
+    state.starting, state.running = False, True
+    state.started_at = state.started_at or now()
+    code, oom, at = (
+        (found.code, found.oom, found.at) if isinstance(found, Exited) else (exits.LOST_CODE, False, None)
+    )
+    await exits.ended(containers, container, code, oom, at)
+
+
+def _sweep(containers: "Containers") -> None:
+    """Remove folders of containers that the store does not know: half made, or half removed."""
+    known = {container.id for container in containers.all()}
+    roots = [containers.container_folder("x").parent, containers.storage.rw]
+    for root in roots:
+        if not root.is_dir():
+            continue
+        for folder in root.iterdir():
+            if folder.name in known or len(folder.name) != 64:
+                continue
+            if root == containers.storage.rw:
+                containers.storage.remove_rw(folder.name)
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+            containers.background(_sweep_runtime(containers, folder.name))
+    bundles = containers.runtime.bundle("x").parent
+    if bundles.is_dir():
+        for folder in bundles.iterdir():
+            if folder.name not in known:
+                containers.background(_sweep_runtime(containers, folder.name))
+
+
+async def _sweep_runtime(containers: "Containers", container_id: str) -> None:
+    await containers.runtime.adopt(container_id)
+    await containers.runtime.delete(container_id)
+
+
+async def _remove(containers: "Containers", container: Container) -> None:
+    from compatd.engine.containers import remove
+
+    await remove.remove(containers, container, force=True, volumes=True)
+
+
+async def _start(containers: "Containers", container: Container) -> None:
+    try:
+        async with container.lock:
+            if not container.state.running:
+                await start.start(containers, container, by_hand=False)
+    except EngineError as error:
+        logger.error("failed to start container %s: %s", container.id, error.message)
+
+
+async def close_all(containers: "Containers") -> None:
+    """Stop every running container in parallel, each with its own timeout; nothing with live-restore."""
+    containers.shutting_down = True
+    for container in containers.all():
+        if container.restart_task:
+            container.restart_task.cancel()
+    if containers.config.live_restore:
+        return
+
+    async def one(container: Container) -> None:
+        try:
+            if container.state.paused:
+                await stop.unpause(containers, container)
+            await stop.stop(containers, container)
+        except EngineError as error:
+            logger.error("stopping container %s: %s", container.id, error.message)
+
+    await asyncio.gather(*(one(item) for item in containers.all() if item.state.running))

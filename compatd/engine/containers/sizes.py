@@ -1,0 +1,46 @@
+"""How much a container has written, and how big its root is."""
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from compatd.engine.containers.model import Container
+
+if TYPE_CHECKING:
+    from compatd.engine.containers.service import Containers
+
+
+async def container_sizes(containers: "Containers", container: Container) -> tuple[int, int]:
+    """(bytes of the writable layer, bytes of everything); counted in a thread."""
+    own = await asyncio.to_thread(folder_size, str(containers.storage.rw / container.id / "diff"))
+    image = 0
+    if container.image_id:
+        sizes = getattr(containers.images, "size_of", None)
+        image = sizes(container.image_id) if sizes else _image_size(containers, container)
+    return own, own + image
+
+
+def _image_size(containers: "Containers", container: Container) -> int:
+    try:
+        return int(getattr(containers.images.resolve(container.image_id), "size", 0))
+    except Exception:
+        return 0
+
+
+def folder_size(path: str) -> int:
+    """Bytes of all regular files below a folder; hard links count once."""
+    total = 0
+    seen: set[tuple[int, int]] = set()
+    for folder, _, names in os.walk(path):
+        for name in names:
+            try:
+                info = os.lstat(f"{folder}/{name}")
+            except OSError:
+                continue
+            if info.st_nlink > 1:
+                key = (info.st_dev, info.st_ino)
+                if key in seen:
+                    continue
+                seen.add(key)
+            total += info.st_size
+    return total

@@ -1,0 +1,198 @@
+"""`POST /containers/{id}/start`: network, bundle, shim; and what a failed start leaves."""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from compatd.engine.containers import bundle, exits, mountpoints, remove, validate
+from compatd.engine.containers.model import Container
+from compatd.engine.containers.restart import RestartPolicy
+from compatd.engine.containers.times import now
+from compatd.engine.errors import Conflict, EngineError, InvalidParameter, NotModified
+from runtime.client import RuntimeError_
+
+if TYPE_CHECKING:
+    from compatd.engine.containers.service import Containers
+
+Json = dict[str, Any]
+logger = logging.getLogger(__name__)
+
+_PREFIX = (
+    "failed to create task for container: failed to create shim task: "
+    "OCI runtime create failed: runc create failed: "
+)
+_DENIED, _NOT_FOUND, _UNKNOWN = 126, 127, 128
+_BAD_COMMAND = (
+    "executable file not found",
+    "no such file or directory",
+    "system cannot find the file specified",
+    "failed to run runc create/exec call",
+)
+_PLAIN = ("unable to find user", "unable to find group")
+
+
+def explain(text: str) -> tuple[int, EngineError]:
+    """A runtime's error text as exit code and the error for the client (dockerd's rules, by the text)."""
+    lowered = text.lower()
+    if "permission denied" in lowered:
+        return _DENIED, InvalidParameter(text)
+    if "is a directory" in lowered:
+        return _DENIED, InvalidParameter(text + ": permission denied")
+    if "not a directory" in lowered:
+        return _NOT_FOUND, InvalidParameter(
+            text + ": Are you trying to mount a directory onto a file (or vice-versa)? "
+            "Check if the specified host path exists and is the expected type"
+        )
+    if any(sign in lowered for sign in _BAD_COMMAND):
+        return _NOT_FOUND, InvalidParameter(text)
+    return _UNKNOWN, EngineError(text)
+
+
+async def start_by_hand(containers: "Containers", container: Container) -> None:
+    """Start on a client's request. Raises NotModified, Conflict, and what `start` raises."""
+    state = container.state
+    if state.paused:
+        raise Conflict("cannot start a paused container, try unpause instead")
+    if state.running and not state.restarting:
+        raise NotModified("container is already running")
+    if state.running:
+        raise NotModified("container is already running")
+    if state.removing or state.dead:
+        raise Conflict("container is marked for removal and cannot be started")
+    validate.check_host(container.host_config, containers.capabilities)
+    validate.check_platform(None, container.host_config, containers.info)
+    async with container.lock:
+        if not state.running:
+            await start(containers, container, by_hand=True)
+
+
+async def start(containers: "Containers", container: Container, *, by_hand: bool) -> None:
+    """Start; the caller holds the container's lock. When this returns the program runs.
+
+    Raises EngineError in Docker's words; the container then is as before, with the error in its state.
+    """
+    state = container.state
+    if state.removing or state.dead or container.removed:
+        raise Conflict("container is marked for removal and cannot be started")
+    state.error = ""
+    state.starting = True
+    containers.registry.save(container)
+    try:
+        await _run(containers, container, by_hand)
+    except BaseException as error:
+        await _failed(containers, container, error)
+        if isinstance(error, OSError):
+            raise EngineError(state.error) from error
+        raise
+    containers.emit(container, "start")
+
+
+async def _run(containers: "Containers", container: Container, by_hand: bool) -> None:
+    lease = containers.networks.plan(container)
+    attachments: list[Any] = []
+    try:
+        container.network_settings = lease.settings
+        _write_files(containers, container)
+        mountpoints.make_sources(container)
+        _volume_events(containers, container)
+        if by_hand:
+            container.restart_count = 0
+            container.restart = RestartPolicy(container.host_config["RestartPolicy"])
+            container.manually_stopped = False
+        bundle.write_bundle(containers, container, lease.plan)
+        began = now()
+        attachments = [attachment for _, attachment in container.pending]
+        container.pending = []
+        try:
+            started = await containers.runtime.start(container.id, attachments, lease.holds)
+        except RuntimeError_ as error:
+            raise _translate(container, error) from error
+    finally:
+        for sock in lease.holds:
+            sock.close()
+        for attachment in attachments:
+            attachment.sock.close()
+    container.manually_restarted = False
+    _running(containers, container, started.pid, began)
+
+
+def _translate(container: Container, error: RuntimeError_) -> EngineError:
+    text = error.message
+    if text.startswith(_PLAIN):
+        container.state.exit_code = _UNKNOWN
+        return EngineError(text)
+    code, translated = explain(f"{_PREFIX}{text}: unknown")
+    container.state.exit_code = code
+    return translated
+
+
+def _write_files(containers: "Containers", container: Container) -> None:
+    paths = containers.networks.write_files(container)
+    container.hostname_path = str(paths.get("hostname", ""))
+    container.hosts_path = str(paths.get("hosts", ""))
+    container.resolv_conf_path = str(paths.get("resolv.conf", ""))
+    if container.host_config["LogConfig"]["Type"] == "json-file":
+        container.log_path = str(container.dir / f"{container.id}-json.log")
+
+
+def _volume_events(containers: "Containers", container: Container) -> None:
+    for point in container.mounts:
+        if point["Type"] == "volume":
+            containers.events.emit(
+                "volume",
+                "mount",
+                point["Name"],
+                {
+                    "container": container.id,
+                    "destination": point["Destination"],
+                    "driver": point["Driver"],
+                    "propagation": point["Propagation"],
+                    "read/write": "true" if point["RW"] else "false",
+                },
+            )
+
+
+def _running(containers: "Containers", container: Container, pid: int, began: int) -> None:
+    state = container.state
+    state.starting = state.paused = state.restarting = state.oom_killed = False
+    state.running = True
+    state.pid, state.exit_code, state.error = pid, 0, ""
+    state.started_at = began
+    container.started_once = True
+    containers.registry.save(container)
+
+
+async def _failed(containers: "Containers", container: Container, error: BaseException) -> None:
+    """Undo a start; a container with `--rm` is removed."""
+    state = container.state
+    state.error = _text(error)
+    state.exit_code = state.exit_code or _UNKNOWN
+    state.starting = False
+    release_pending(container)
+    await asyncio.shield(exits.free(containers, container))
+    containers.registry.save(container)
+    exits.notify(container, container.stop_waiters)
+    if container.host_config["AutoRemove"]:
+        containers.background(_remove_failed(containers, container))
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, EngineError):
+        return error.message
+    if isinstance(error, OSError):
+        return f"{error.filename or ''}: {(error.strerror or str(error)).lower()}".removeprefix(": ")
+    return str(error) or type(error).__name__
+
+
+async def _remove_failed(containers: "Containers", container: Container) -> None:
+    try:
+        await remove.remove(containers, container, force=True, volumes=True)
+    except EngineError as error:
+        logger.warning("removing container %s: %s", container.id, error.message)
+
+
+def release_pending(container: Container) -> None:
+    """Close the streams of those who attached before a start that will not happen."""
+    waiting, container.pending = container.pending, []
+    for _, attachment in waiting:
+        attachment.sock.close()
