@@ -73,7 +73,7 @@ class Connection:
         future = self._waiting[number] = self._loop.create_future()
         try:
             self.send({**arguments, "op": op, "id": number}, fds)
-            answer = await future
+            answer: Message = await future
         finally:
             self._waiting.pop(number, None)
         if "error" in answer:

@@ -73,7 +73,7 @@ class Container:
             stdio = (0, 1, 2) if self.tty else self.streams.prepare(stdin)
             child = init.spawn(
                 spec,  # type: ignore[arg-type]
-                self.config.get("root") or {},
+                self.config.get("root") or {},  # type: ignore[arg-type]
                 stdio=stdio,
                 console=init.NEW_CONSOLE if self.tty else None,
                 netns=self.netns if self.netns >= 0 else None,

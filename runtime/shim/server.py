@@ -147,19 +147,27 @@ class Server:
             os.set_blocking(self._oom_fd, False)
             self._loop.watch(self._oom_fd, READ | _EPOLLPRI, self._oom)
 
-    def _oom(self, events: int = 0) -> None:
-        if events:
-            try:
-                os.read(self._oom_fd, 8)
-            except OSError:
-                pass
+    def _oom(self, events: int) -> None:
         try:
-            kills = self._container.cgroup.oom_kills()
+            os.read(self._oom_fd, 8)
+        except OSError:
+            pass
+        self._count_ooms(8)
+
+    def _count_ooms(self, more: int = 0) -> None:
+        """Tell when there is a new kill, else look again `more` times, ever later.
+
+        The kernel's word comes when memory is short; it counts the kill some time after that.
+        """
+        try:
+            kills = self._container.cgroup.oom_kills() if self._container.cgroup else 0
         except OSError:
             return
         if kills > self._ooms:
             self._ooms = kills
             self._tell({"event": "oom"})
+        elif more:
+            self._loop.later(0.64 / 2**more, lambda: self._count_ooms(more - 1))
 
     def _reap(self) -> None:
         while True:
@@ -182,7 +190,7 @@ class Server:
 
     def _finished(self, status: int, at: int) -> None:
         code, number = exit_code(status)
-        self._oom()
+        self._count_ooms()
         self._container.close_log()
         self._exit = {"code": code, "signal": number, "oom": self._ooms > 0, "at": at}
         try:

@@ -30,6 +30,8 @@ MOUNTS = [
     },
 ]
 PATIENCE = 60
+#: Prints the shell's descriptors without opening any, as `ls` or a pattern would.
+LIST_FDS = 'n=0; while [ $n -lt 64 ]; do [ -e /proc/$$/fd/$n ] && printf "$n "; n=$((n+1)); done'
 
 
 class Kit:
