@@ -3,16 +3,15 @@
 import ipaddress
 import logging
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from compatd.engine.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
-from compatd.engine.networks import documents, files, filters, ports
+from compatd.engine.networks import documents, files, ports
+from compatd.engine.networks.catalog import Catalog
 from compatd.engine.networks.default_bridge import DefaultBridge, mac_for
 from compatd.engine.networks.model import ContainerLike, Endpoint, Json, NetworkLease
-from compatd.engine.timestamps import rfc3339
 from runtime.net import bridge, conntrack, nft
 
 log = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ class Networks:
         self._store = store
         self._events = events
         self.find: Callable[[str], ContainerLike | None] | None = None
-        self._networks: dict[str, Json] = {}  # by ID
+        self._catalog = Catalog(store)
         self._endpoints: dict[str, Endpoint] = {}  # by container ID
         self._adopted: set[str] = set()
         self._ports = ports.PortAllocator()
@@ -51,7 +50,7 @@ class Networks:
         """
         if self._bridge is not None:
             self._bridge.open()
-        self._load_networks()
+        self._catalog.load(self._bridge, config=self._config)
         for endpoint_id, document in list(self._store.endpoints.all()):
             try:
                 self._restore(Endpoint.load(document))
@@ -110,7 +109,7 @@ class Networks:
             return self._join(container, mode.partition(":")[2])
         if mode in ("default", "bridge"):
             return self._attach(container)
-        network = self._resolve(mode)
+        network = self._catalog.resolve(mode)
         if network["Name"] == "bridge":
             return self._attach(container)
         endpoint = self._endpoint(container, network)
@@ -156,7 +155,7 @@ class Networks:
     def _attach(self, container: ContainerLike) -> NetworkLease:
         if self._bridge is None:
             raise NotFound("network bridge not found")
-        endpoint = self._endpoint(container, self._resolve("bridge"))
+        endpoint = self._endpoint(container, self._catalog.resolve("bridge"))
         if (endpoint.request.get("IPAMConfig") or {}).get("IPv4Address"):
             raise InvalidParameter(
                 _FAILED + "user specified IP address is supported on user defined networks only"
@@ -256,7 +255,7 @@ class Networks:
         self._endpoints[endpoint.container_id] = endpoint
 
     def _emit(self, action: str, endpoint: Endpoint) -> None:
-        driver = self._networks.get(endpoint.network_id, {}).get("Driver", endpoint.network_name)
+        driver = self._catalog.driver(endpoint.network_id)
         attributes = {"container": endpoint.container_id, "name": endpoint.network_name, "type": driver}
         self._events.emit("network", action, endpoint.network_id, attributes)
 
@@ -301,38 +300,24 @@ class Networks:
 
         Raises InvalidParameter.
         """
-        wanted = filters.check(given or {})
         used = {e.network_id for e in self._endpoints.values()}
-        return [
-            self._detailed(n) if detailed else dict(n)
-            for n in self._networks.values()
-            if filters.matches(n, wanted, in_use=n["Id"] in used)
-        ]
+        found = self._catalog.matching(given or {}, used)
+        return [self._detailed(n) if detailed else dict(n) for n in found]
 
-    def inspect(self, term: str) -> Json:
+    def inspect(self, term: str, scope: str = "") -> Json:
         """A network by ID, name or the ID's beginning, with `Containers` and `Status`.
 
-        Raises NotFound, InvalidParameter when several IDs begin so.
+        Raises NotFound (also when it is not of `scope`), InvalidParameter when several IDs begin so.
         """
-        return self._detailed(self._resolve(term))
+        network = self._catalog.resolve(term)
+        if scope and network["Scope"] != scope:
+            raise NotFound(f"network {term} not found")
+        return self._detailed(network)
 
     def remove(self, term: str) -> None:
         """Removes a network: none can be yet. Raises NotFound, Forbidden."""
-        name = self._resolve(term)["Name"]
+        name = self._catalog.resolve(term)["Name"]
         raise Forbidden(f"{name} is a pre-defined network and cannot be removed")
-
-    def _resolve(self, term: str) -> Json:
-        if term in self._networks:
-            return self._networks[term]
-        for network in self._networks.values():
-            if network["Name"] == term:
-                return network
-        found = [n for n in self._networks.values() if term and n["Id"].startswith(term)]
-        if len(found) > 1:
-            raise InvalidParameter(f"network {term} is ambiguous")
-        if not found:
-            raise NotFound(f"network {term} not found")
-        return found[0]
 
     def _detailed(self, network: Json) -> Json:
         here = [e for e in self._endpoints.values() if e.network_id == network["Id"]]
@@ -340,39 +325,12 @@ class Networks:
         if network["Name"] == "bridge" and self._bridge is not None:
             document["Status"] = documents.ipam_status(self._bridge.subnet, self._bridge.pool.taken)
         else:
-            document["Status"] = {"IPAM": {"Subnets": {}}}
+            document["Status"] = {"IPAM": {}}
         return document
 
     def _name(self, endpoint: Endpoint) -> str:
         container = self.find(endpoint.container_id) if self.find is not None else None
         return container.name.lstrip("/") if container is not None else endpoint.container_name
-
-    def _load_networks(self) -> None:
-        stored = {document["Name"]: document for _, document in self._store.networks.all()}
-        drivers = {"bridge": "bridge", "host": "host", "none": "null"}
-        if self._bridge is None:
-            del drivers["bridge"]
-        for name, driver in drivers.items():
-            old = stored.get(name, {})
-            network = documents.network(
-                name,
-                old.get("Id") or secrets.token_hex(32),
-                old.get("Created") or rfc3339(time.time_ns()),
-                driver,
-            )
-            if name == "bridge" and self._bridge is not None:
-                config = [{"Subnet": self._bridge.subnet, "Gateway": self._bridge.gateway}]
-                network["IPAM"]["Config"] = config
-                network["Options"] = documents.bridge_options(
-                    self._bridge.name,
-                    icc=self._bridge.icc,
-                    masquerade=self._bridge.masquerade,
-                    host_ip=self._config.default_ip,
-                    mtu=self._bridge.mtu,
-                )
-            self._networks[network["Id"]] = network
-            if network != old:
-                self._store.networks.put(network["Id"], network)
 
 
 def table_name(bridge_name: str) -> str:
