@@ -169,7 +169,7 @@ def _wake(room: "asyncio.Future[None]") -> None:
 async def _watch(source: int, progress: Progress) -> None:
     """Report how far the worker has read: it shares the file's position with us."""
     total = os.fstat(source).st_size
-    last = -1
+    last = 0
     with contextlib.suppress(Exception):  # nobody listens any more
         while True:
             position = os.lseek(source, 0, os.SEEK_CUR)

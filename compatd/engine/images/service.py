@@ -1,5 +1,6 @@
 """`Images`: what the rest of the engine and the API's handlers ask about images."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ class Images:
         self.index = Index(store, storage)
         self.layers = Layers(self.index, runtime)
         self._runtime = runtime
+        self._downloads = asyncio.Semaphore(config.max_concurrent_downloads)
         self.uses: deleting.Uses = _unused
 
     async def open(self) -> None:
@@ -194,6 +196,32 @@ class Images:
         """Images out of an archive; `write` gets the progress objects. Raises EngineError and its kin."""
         loader = Loader(self.index, self.layers, self._runtime, write, quiet=quiet)
         return await loader.load(chunks, platform, self.emit)
+
+    async def pull(
+        self,
+        reference: Reference,
+        write: Write,
+        *,
+        auth: dict[str, str] | None = None,
+        platform: Platform | None = None,
+    ) -> None:
+        """Bring an image from its registry; `write` gets the progress. Raises EngineError and its kin."""
+        from compatd.engine.images.pulling import Puller
+
+        puller = Puller(
+            self.index, self.layers, self.config, self._downloads, write, auth=auth or {}, platform=platform
+        )
+        await puller.pull(reference)
+        pulled = self.index.named(reference)
+        labels = pulled.labels if pulled else None
+        attributes = {**(labels or {}), "name": reference.familiar_name}
+        self.events.emit("image", "pull", reference.familiar, attributes)
+
+    async def download(self, source: str, write: Write) -> AsyncIterator[bytes]:
+        """The body behind a URL, for imports. Raises InvalidParameter, EngineError."""
+        from compatd.engine.images.registry.fetching import fetch
+
+        return await fetch(source, write)
 
     def save(self, names: Sequence[str], platform: Platform | None = None) -> AsyncIterator[bytes]:
         """An archive with these images, as bytes that come while it is sent. Raises before the first:
