@@ -1,0 +1,164 @@
+"""The sockets that an engine listens on: unix (0660), tcp, and those that systemd hands over."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import logging
+import os
+import socket
+import stat
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 4096
+_LISTEN_FDS_START = 3
+
+
+class UnixListener(socket.socket):
+    """A unix socket bound by us; its file goes when the server stops."""
+
+    path = ""
+    inode = 0
+
+    def unlink(self) -> None:
+        """Removes the socket's file, unless another one has taken its place."""
+        try:
+            if self.path and os.lstat(self.path).st_ino == self.inode:
+                Path(self.path).unlink()
+        except FileNotFoundError:
+            pass
+
+
+def listen(address: str, *, group: str | None = "docker") -> list[socket.socket]:
+    """Bound and listening, non-blocking sockets for one ``-H`` address.
+
+    address: ``unix:///path``, ``tcp://host:port`` (a host may have several addresses), ``fd://`` (all
+        sockets of LISTEN_FDS), ``fd://3`` (one by its number) or ``fd://name`` (by its name).
+    group: owner group of a unix socket, by name or number; a missing default group is not an error.
+    Raises OSError when the address can't be used, ValueError when it makes no sense.
+    """
+    scheme, separator, rest = address.partition("://")
+    if not separator:
+        raise ValueError(f"invalid bind address ({address}): expected unix://, tcp:// or fd://")
+    match scheme:
+        case "unix":
+            return [_unix(rest, group)]
+        case "tcp":
+            return _tcp(rest)
+        case "fd":
+            return _inherited(rest)
+    raise ValueError(f"invalid bind address ({address}): unsupported proto: {scheme}")
+
+
+def _unix(path: str, group: str | None) -> socket.socket:
+    abstract = path.startswith("@")
+    sock = UnixListener(socket.AF_UNIX)
+    try:
+        if not abstract:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            _remove_stale(path)
+        old = os.umask(0o777)  # nobody may connect before owner and mode are right
+        try:
+            sock.bind("\0" + path[1:] if abstract else path)
+        finally:
+            os.umask(old)
+        if not abstract:
+            os.chown(path, 0 if os.geteuid() == 0 else -1, _group_id(group))
+            Path(path).chmod(0o660)
+            sock.path, sock.inode = path, os.lstat(path).st_ino
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Removes a socket that nobody listens on. One that answers, or another kind of file, is an error."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(errno.EEXIST, "can't create unix socket: not a socket", path)
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink(missing_ok=True)
+            return
+        except FileNotFoundError:
+            return
+        except BlockingIOError:
+            pass
+    raise OSError(errno.EADDRINUSE, "can't create unix socket: address already in use", path)
+
+
+def _group_id(group: str | None) -> int:
+    if not group:
+        return -1
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        if group.isdigit():
+            return int(group)
+        if group != "docker":
+            raise ValueError(f"group {group} not found") from None
+        log.warning("could not change group of the API socket to docker: group docker not found")
+        return -1
+
+
+def _tcp(rest: str) -> list[socket.socket]:
+    host, _, port = rest.rstrip("/").rpartition(":")
+    if not port.isdigit():
+        raise ValueError(f"invalid bind address (tcp://{rest}): no port")
+    host = host.strip("[]")
+    found = socket.getaddrinfo(
+        host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
+    )
+    if not host:  # all addresses: one socket for both families where that works
+        found = sorted(found, key=lambda info: info[0] != socket.AF_INET6)[:1]
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, where in dict.fromkeys(found):
+            sock = socket.socket(family, kind, protocol)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if host else 0)
+            sock.bind(where)
+            sock.listen(BACKLOG)
+            sock.setblocking(False)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def _inherited(rest: str) -> list[socket.socket]:
+    from systemd.daemon import listen_fds_with_names
+
+    names: dict[int, str] = dict(listen_fds_with_names(unset_environment=False))
+    if not names:
+        raise ValueError(
+            "no sockets found via socket activation: make sure the service was started by systemd"
+        )
+    if rest and rest != "*":
+        if rest.isdigit():
+            wanted = int(rest) if int(rest) >= _LISTEN_FDS_START else int(rest) + _LISTEN_FDS_START
+            names = {fd: name for fd, name in names.items() if fd == wanted}
+        else:
+            names = {fd: name for fd, name in names.items() if name == rest}
+        if not names:
+            raise ValueError(f"failed to find {rest} among the sockets of socket activation")
+    sockets = []
+    for fd in names:
+        sock = socket.socket(fileno=os.dup(fd))
+        sock.setblocking(False)
+        sockets.append(sock)
+    return sockets
