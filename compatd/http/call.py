@@ -43,7 +43,7 @@ class Call:
     path: names in the path. query: typed by apispec, defaults filled in.
     body: the decoded JSON body; None when the operation takes none.
     gone: set when the client went away. A handler that streams or has upgraded the connection is cancelled
-        then; another one goes on, so that no change stays half done (set ``abandonable`` to be cancelled too).
+        then; another one goes on, so that no change stays half done (``abandonable`` overrides this).
     """
 
     __slots__ = (

@@ -53,9 +53,12 @@ class Exchange(Http):
     __slots__ = ("dispatch", "head", "started")
 
     protocol: Protocol
+    dispatch: Any
+    request_body: Any
+    request_bytes_left: Any
 
     def __init__(self, protocol: Protocol) -> None:
-        super().__init__(protocol)
+        super().__init__(protocol)  # type: ignore[no-untyped-call]
         self.dispatch = _no_signal
         self.head: Head | None = None
         self.started = False
@@ -65,7 +68,7 @@ class Exchange(Http):
         protocol = self.protocol
         while self.keep_alive:
             self.stage = Stage.IDLE
-            self.init_for_request()
+            self.init_for_request()  # type: ignore[no-untyped-call]
             self.request_max_size = float("inf")
             self.started = False
             try:

@@ -50,7 +50,7 @@ class Protocol(HttpProtocol):
     # what asyncio calls
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        super().connection_made(transport)  # type: ignore[no-untyped-call]
         transport.set_write_buffer_limits(high=WRITE_HIGH, low=WRITE_LOW)
 
     def data_received(self, data: bytes) -> None:
@@ -77,7 +77,7 @@ class Protocol(HttpProtocol):
         self.lost = self.at_eof = True
         if self.conn_info:
             self.conn_info.lost = True
-        self.resume_writing()
+        self._can_write.set()
         self._data_received.set()
         self.client_gone()
 
@@ -93,7 +93,7 @@ class Protocol(HttpProtocol):
 
     async def connection_task(self) -> None:
         try:
-            self._setup_connection()
+            self._setup_connection()  # type: ignore[no-untyped-call]
             await self._http.http1()
         except (CancelledError, ClientGone):
             pass

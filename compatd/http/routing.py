@@ -21,7 +21,7 @@ _ALIASES = {("GET", "/networks/"): ("GET", "/networks")}
 
 
 def clean(path: str) -> str:
-    """``path`` without empty, ``.`` and ``..`` parts; a slash at its end stays. Clients are redirected to it."""
+    """``path`` without empty, ``.`` and ``..`` parts; a slash at its end stays. Clients get redirected."""
     if path[:1] != "/":
         path = "/" + path
     if "//" not in path and "/." not in path:

@@ -126,7 +126,7 @@ class Server:
         if tasks:
             await asyncio.wait(tasks, timeout=1)
         for protocol in list(self._connections):
-            protocol.abort()
+            protocol.abort()  # type: ignore[no-untyped-call]
         await asyncio.sleep(0)
         self.hangups.close()
         if self._app is not None:
@@ -286,7 +286,7 @@ async def _sanic(loop: asyncio.AbstractEventLoop) -> Sanic[Any, Any]:
     app.config.MOTD = False
     app.add_route(_unreachable, "/", name="unused")  # Sanic's router refuses to be empty
     TouchUp._registry.clear()  # the methods that it would rewrite at start are replaced by ours
-    await app._startup()
+    await app._startup()  # type: ignore[no-untyped-call]
     await app._server_event("init", "before", loop=loop)
     await app._server_event("init", "after", loop=loop)
     return app

@@ -31,7 +31,8 @@ class Stream:
         """Sends ``data`` as one chunk; waits while the client lags behind. Raises ClientGone."""
         if not data or self._silent:
             return
-        await self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else bytes(data))
+        data = bytes(data)
+        await self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     async def json(self, value: Any, *, end: bytes | None = None) -> None:
         """Sends one object as one chunk, shaped for the client's version, and a line end.
