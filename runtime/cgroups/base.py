@@ -45,8 +45,12 @@ class Cgroup:
             return
         made: list[str] = []
         try:
-            self.make(made)
-            self.apply(resources)
+            self.make(made, resources)
+            try:
+                self.apply(resources)
+            except CgroupError as error:
+                where = "error during container init: error setting cgroup config for procHooks process"
+                raise CgroupError(f"{where}: {error}") from None
         except BaseException:
             for folder in reversed(made):
                 try:
@@ -56,7 +60,8 @@ class Cgroup:
             raise
         self.created = True
 
-    def make(self, made: list[str]) -> None:
+    def make(self, made: list[str], resources: Resources) -> None:
+        """Make the folders, and note those that are the group's own in `made`."""
         raise NotImplementedError
 
     def apply(self, resources: Resources) -> None:
@@ -86,6 +91,9 @@ class Cgroup:
         raise NotImplementedError
 
     def thaw(self) -> None:
+        raise NotImplementedError
+
+    def frozen(self) -> bool:
         raise NotImplementedError
 
     def pids(self) -> list[int]:

@@ -34,7 +34,7 @@ class V1(Cgroup):
     def mounts(self) -> list[tuple[str, str]]:
         return [(os.path.basename(root), root + self.path) for root in self.roots]
 
-    def make(self, made: list[str]) -> None:
+    def make(self, made: list[str], resources: Resources) -> None:
         cpuset = self.layout.folders.get("cpuset")
         for root in self.roots:
             try:
@@ -47,6 +47,10 @@ class V1(Cgroup):
                 raise CgroupError(
                     f"unable to apply cgroup configuration: mkdir {error.filename}: {why}"
                 ) from None
+        try:
+            self._cpuset(resources.get("cpu") or {})
+        except CgroupError as error:
+            raise CgroupError(f"unable to apply cgroup configuration: {error}") from None
 
     def _make_cpuset(self, root: str, made: list[str]) -> None:
         """A new cpuset is empty and takes no process: every level inherits its parent's."""
@@ -138,6 +142,9 @@ class V1(Cgroup):
             ):
                 if cpu.get(key):
                     write(folder, name, cpu[key])
+        self._cpuset(cpu)
+
+    def _cpuset(self, cpu: dict[str, Any]) -> None:
         if folder := self.folder("cpuset"):
             for key in ("cpus", "mems"):
                 if cpu.get(key):
@@ -188,6 +195,10 @@ class V1(Cgroup):
     def thaw(self) -> None:
         if folder := self.folder("freezer"):
             write(folder, "freezer.state", "THAWED")
+
+    def frozen(self) -> bool:
+        folder = self.folder("freezer")
+        return bool(folder) and base.read(folder, "freezer.state").strip() in ("FROZEN", "FREEZING")
 
     def pids(self) -> list[int]:
         folder = self.folder("freezer") or self.folder("devices") or self.folders()[0]

@@ -55,7 +55,7 @@ class V2(Cgroup):
     def mounts(self) -> list[tuple[str, str]]:
         return [("", self.dir)]
 
-    def make(self, made: list[str]) -> None:
+    def make(self, made: list[str], resources: Resources) -> None:
         parent = self.root
         for part in self.path.strip("/").split("/"):
             self._enable(parent)
@@ -171,6 +171,9 @@ class V2(Cgroup):
 
     def thaw(self) -> None:
         write(self.dir, "cgroup.freeze", 0)
+
+    def frozen(self) -> bool:
+        return base.read(self.dir, "cgroup.freeze").strip() == "1"
 
     def kill(self, signal: int) -> None:
         if signal == 9:

@@ -1,8 +1,9 @@
 """The parent's side of a child on its way to execve, and the few words they exchange.
 
-Over a socket pair of packets. Child to parent: `R` + warnings (ready; with the console's master as
-SCM_RIGHTS), `E` + text (it failed and is gone). Parent to child: `G` (execve now). The socket is
-close-on-exec, so its end of file is the news that execve has happened.
+Over a socket pair of packets. Child to parent: `H` (mounts are made, hooks may run; answered with `H`), `R`
++ warnings (ready; with the console's master as SCM_RIGHTS), `E` + text (it failed and is gone), `U` + text (the same, the user is
+unknown: dockerd says that without a prefix). Parent to
+child: `G` (execve now). The socket is close-on-exec, so its end of file is the news that execve has happened.
 """
 
 from __future__ import annotations
@@ -11,7 +12,13 @@ import _socket
 import os
 import sys
 
-from runtime.init.errors import InitError
+from runtime.init.errors import PREFIX, InitError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runtime.cgroups import Cgroup
 
 # For `console`: make the pair in the container's own devpts; the master is `Child.console_master` after
 # `wait_ready`.
@@ -28,14 +35,33 @@ def pair() -> tuple[_socket.socket, _socket.socket]:
 class Child:
     """pid: in the host's pid namespace. warnings: what could not be done and was not insisted on."""
 
-    __slots__ = ("_link", "_prefix", "console_master", "pid", "warnings")
+    __slots__ = (
+        "_before_pivot",
+        "_cgroup",
+        "_link",
+        "_prefix",
+        "_reaped",
+        "console_master",
+        "pid",
+        "warnings",
+    )
 
-    def __init__(self, pid: int, link: _socket.socket, prefix: str = "") -> None:
+    def __init__(
+        self,
+        pid: int,
+        link: _socket.socket,
+        prefix: str = "",
+        before_pivot: Callable[[int], None] | None = None,
+        cgroup: Cgroup | None = None,
+    ) -> None:
         self.pid = pid
         self.console_master = -1
         self.warnings: list[str] = []
         self._link = link
         self._prefix = prefix
+        self._before_pivot = before_pivot
+        self._reaped = False
+        self._cgroup = cgroup
 
     def fileno(self) -> int:
         """The link's fd: readable when `wait_ready` or `go` would not block."""
@@ -44,9 +70,14 @@ class Child:
     def wait_ready(self) -> None:
         """Blocks until all but execve is done.
 
-        Raises InitError with runc's text; the child is gone and reaped then.
+        Raises InitError with runc's text; the child is gone and reaped then. What `before_pivot` raises goes
+        on as it is; the child then waits for `abort`.
         """
         message = self._receive()
+        if message[:1] == b"H" and self._before_pivot is not None:
+            self._before_pivot(self.pid)
+            self._link.send(b"H")
+            message = self._receive()
         if message[:1] == b"R":
             self.warnings = message[1:].decode("utf-8", "surrogateescape").splitlines()
             return
@@ -69,13 +100,14 @@ class Child:
             raise self._failed(message)
 
     def abort(self) -> None:
-        """Kill and reap a child that was not let go."""
+        """Kill and reap a child that was not let go; nothing when it has failed already."""
         self._link.close()
-        try:
-            os.kill(self.pid, 9)
-        except ProcessLookupError:
-            pass
-        self._reap()
+        if not self._reaped:
+            try:
+                os.kill(self.pid, 9)
+            except ProcessLookupError:
+                pass
+            self._reap()
 
     def _receive(self) -> bytes:
         try:
@@ -92,13 +124,18 @@ class Child:
     def _failed(self, message: bytes) -> InitError:
         self._link.close()
         self._reap()
+        text = message[1:].decode("utf-8", "surrogateescape")
         if message[:1] == b"E":
-            return InitError(self._prefix + message[1:].decode("utf-8", "surrogateescape"))
-        return InitError(
-            f"{self._prefix}unable to start container process: container init exited prematurely"
-        )
+            return InitError(self._prefix + text)
+        if message[:1] == b"U":
+            return InitError(text)
+        what = "exited prematurely"
+        if self._cgroup is not None and self._cgroup.oom_kills():
+            what = "was OOM-killed (memory limit too low?)"
+        return InitError(f"{self._prefix}{PREFIX}container init {what}")
 
     def _reap(self) -> None:
+        self._reaped = True
         try:
             os.waitpid(self.pid, 0)
         except ChildProcessError:
@@ -114,8 +151,8 @@ def send_ready(link: _socket.socket, warnings: list[str], master: int) -> None:
         link.send(data)
 
 
-def send_error(link: _socket.socket, text: str) -> None:
+def send_error(link: _socket.socket, text: str, *, user: bool = False) -> None:
     try:
-        link.send(b"E" + text.encode("utf-8", "surrogateescape")[:_MAX_TEXT])
+        link.send((b"U" if user else b"E") + text.encode("utf-8", "surrogateescape")[:_MAX_TEXT])
     except OSError:
         pass

@@ -14,7 +14,7 @@ from runtime.cgroups.base import CgroupError, attach_fds
 from runtime.init import child as link_
 from runtime.init import plan as plans
 from runtime.init.devices import Console
-from runtime.init.errors import PREFIX, InitError, StepError, reason
+from runtime.init.errors import PREFIX, InitError, StepError, UserError, reason
 from runtime.init.process import ProcessPlan
 from runtime.init.road import Road
 from runtime.init.spawn import error_text, execute, isolate, prepare
@@ -127,6 +127,6 @@ def _child(
         if not link.recv(1):
             os._exit(1)
     except BaseException as error:
-        link_.send_error(link, error_text(error, PREFIX))
+        link_.send_error(link, error_text(error, PREFIX), user=isinstance(error, UserError))
         os._exit(1)
     execute(program, process, link.fileno(), keep_fds)

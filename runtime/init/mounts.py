@@ -64,8 +64,11 @@ class Bind(_Mount):
         except OSError as error:
             raise StepError(f"stat {self.source}: {reason(error)}") from None
         folder = os.fstat(tree).st_mode & 0o170000 == 0o040000
+        _refuse_in_proc(road.rootfs + self.destination, self.destination, tree)
         target = paths.ensure(road.root, self.destination, folder=folder)
         self._check_target(road, target, tree)
+        if folder != (os.fstat(target).st_mode & 0o170000 == 0o040000):
+            raise NotADirectoryError(20, os.strerror(20))  # the kernel says EINVAL to move_mount
         set_, clear = attributes(options.set, options.clear)
         if set_ or clear:
             s.mount_setattr(tree, set=set_, clear=clear)
@@ -84,11 +87,16 @@ class Bind(_Mount):
         inside = real[len(road.rootfs) :] if real.startswith(f"{road.rootfs}/") else ""
         if not inside:
             raise StepError(f'mountpoint "{real}" is on the top of rootfs "{road.rootfs}"')
-        if inside == "/proc":
-            if s.filesystem_type(tree) != s.PROC_SUPER_MAGIC:
-                raise StepError(f'"{real}" cannot be mounted because it is not of type proc')
-        elif inside.startswith("/proc/") and inside not in PROC_MOUNTS:
-            raise StepError(f'"{real}" cannot be mounted because it is inside /proc')
+        _refuse_in_proc(real, inside, tree)
+
+
+def _refuse_in_proc(path: str, inside: str, tree: int) -> None:
+    """path: for the text; inside: the same from the container's root."""
+    if inside == "/proc":
+        if s.filesystem_type(tree) != s.PROC_SUPER_MAGIC:
+            raise StepError(f'"{path}" cannot be mounted because it is not of type proc')
+    elif inside.startswith("/proc/") and inside not in PROC_MOUNTS:
+        raise StepError(f'"{path}" cannot be mounted because it is inside /proc')
 
 
 class Filesystem(_Mount):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # option: (MS_* flag for mount(2), attribute for mount_setattr(2), whether the option clears it)
-_FLAGS: dict[str, tuple[int, int, bool]] = {
+FLAGS: dict[str, tuple[int, int, bool]] = {
     "ro": (s.MS_RDONLY, s.MOUNT_ATTR_RDONLY, False),
     "rw": (s.MS_RDONLY, s.MOUNT_ATTR_RDONLY, True),
     "nosuid": (s.MS_NOSUID, s.MOUNT_ATTR_NOSUID, False),
@@ -78,8 +78,8 @@ class MountOptions:
 def parse(options: Iterable[str]) -> MountOptions:
     result = MountOptions()
     for option in options:
-        if option in _FLAGS:
-            flag, attribute, clears = _FLAGS[option]
+        if option in FLAGS:
+            flag, attribute, clears = FLAGS[option]
             if clears:
                 result.flags &= ~flag
                 result.set, result.clear = result.set & ~attribute, result.clear | attribute
@@ -88,8 +88,8 @@ def parse(options: Iterable[str]) -> MountOptions:
                 result.set, result.clear = result.set | attribute, result.clear & ~attribute
         elif option in PROPAGATION:
             result.propagation.append(PROPAGATION[option])
-        elif option[:1] == "r" and option[1:] in _FLAGS and _FLAGS[option[1:]][1]:
-            _, attribute, clears = _FLAGS[option[1:]]
+        elif option[:1] == "r" and option[1:] in FLAGS and FLAGS[option[1:]][1]:
+            _, attribute, clears = FLAGS[option[1:]]
             if clears:
                 result.rclear |= attribute
             else:

@@ -28,14 +28,15 @@ from runtime.init import plan as plans
 from runtime.init.devices import TIOCSCTTY
 from runtime.init.errors import DURING_INIT, PREFIX, InitError, StepError, UserError, reason
 from runtime.init.process import ProcessPlan
-from runtime.init.road import Road
+from runtime.init.road import Operation, Road
+from runtime.init.rootfs import Pivot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Callable
 
     from runtime.cgroups import Cgroup
-    from runtime.init.road import Operation
     from runtime.spec import RootPlan, Spec
 
 # Flags that clone3 takes for a namespace of the child's own. The cgroup namespace comes later: it must be
@@ -54,6 +55,7 @@ def spawn(
     seccomp_cache: str,
     keep_fds: int = 0,
     go_fd: int = -1,
+    before_pivot: Callable[[int], None] | None = None,
 ) -> link_.Child:
     """Begin a container; returns at once, see `Child`.
 
@@ -61,7 +63,9 @@ def spawn(
     network namespace to join; without it the spec's own way. cgroup: made here with the spec's resources if
     it is not yet. seccomp_cache: folder of compiled filters. keep_fds: how many fds from 3 on the process
     inherits (LISTEN_FDS). go_fd: a FIFO from which the child reads one byte instead of waiting for
-    `Child.go` (OCI's create and start). Raises InitError.
+    `Child.go` (OCI's create and start). before_pivot: called with
+    the pid in `wait_ready` when the mounts are made but the host's tree is still there (OCI's hooks). Raises
+    InitError.
     """
     process_spec = spec.get("process", {})
     process = ProcessPlan(process_spec, spec.get("linux", {}).get("seccomp"), seccomp_cache)
@@ -105,6 +109,7 @@ def spawn(
         if pid == 0:
             ours.close()
             # Never returns.
+            operations = _with_hooks(operations, theirs) if before_pivot else operations
             _child(theirs, road, process, operations, spaces, joins, cgroup_fds, stdio, keep_fds, go_fd)
     except BaseException:
         ours.close()
@@ -117,7 +122,29 @@ def spawn(
         for fd in [*(fd for _, fd in joins), *cgroup_fds, *([born_in] if born_in >= 0 else [])]:
             if fd != netns:
                 os.close(fd)
-    return link_.Child(pid, ours)
+    return link_.Child(pid, ours, before_pivot=before_pivot, cgroup=cgroup)
+
+
+class _Hooks(Operation):
+    """Let the parent run the hooks, and wait for it."""
+
+    __slots__ = ("link",)
+
+    def __init__(self, link: _socket.socket) -> None:
+        self.link = link
+
+    def describe(self) -> str:
+        return "hooks"
+
+    def run(self, road: Road) -> None:
+        self.link.send(b"H")
+        if self.link.recv(1) != b"H":
+            os._exit(1)
+
+
+def _with_hooks(operations: list[Operation], link: _socket.socket) -> list[Operation]:
+    place = next(index for index, operation in enumerate(operations) if isinstance(operation, Pivot))
+    return [*operations[:place], _Hooks(link), *operations[place:]]
 
 
 def _open_joins(spaces: dict[str, str], netns: int | None) -> list[tuple[str, int]]:
@@ -168,7 +195,7 @@ def _child(
         if not go:
             os._exit(1)  # the parent is gone: nobody would look after the container
     except BaseException as error:
-        link_.send_error(link, error_text(error, prefix))
+        link_.send_error(link, error_text(error, prefix), user=isinstance(error, UserError))
         os._exit(1)
     execute(program, process, link.fileno() if go_fd < 0 else -1, keep_fds)
 

@@ -1,0 +1,5 @@
+import sys
+
+from runtime.oci.cli import main
+
+sys.exit(main())

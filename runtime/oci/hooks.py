@@ -1,0 +1,52 @@
+"""OCI hooks: programs of the spec that are run at points of a container's life (OCI runtime spec,
+"POSIX-platform Hooks"), with the container's state on their stdin."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runtime.spec import Spec
+
+# The runtime's namespaces, before pivot_root: `prestart` is the old name.
+BEFORE_PIVOT = ("prestart", "createRuntime")
+
+
+class HookError(Exception):
+    """With runc's text."""
+
+
+def wanted(spec: Spec, names: tuple[str, ...] = BEFORE_PIVOT) -> bool:
+    hooks = spec.get("hooks") or {}
+    return any(hooks.get(name) for name in names)
+
+
+def run(spec: Spec, name: str, state: dict[str, Any]) -> None:
+    """Run all hooks of one kind in order. Raises HookError at the first that fails."""
+    for number, hook in enumerate((spec.get("hooks") or {}).get(name) or []):
+        try:
+            result = subprocess.run(
+                hook.get("args") or [hook["path"]],
+                executable=hook["path"],
+                env=dict(entry.partition("=")[::2] for entry in hook.get("env") or []),
+                input=json.dumps(state).encode(),
+                capture_output=True,
+                timeout=hook.get("timeout"),
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            text = f"hook ran past specified timeout of {hook['timeout']:.1f}s"
+            raise HookError(f"error running {name} hook #{number}: {text}") from None
+        except OSError as error:
+            text = f"fork/exec {hook['path']}: {(error.strerror or '').lower()}"
+            raise HookError(f"error running {name} hook #{number}: {text}") from None
+        if result.returncode:
+            code = result.returncode
+            what = f"exit status {code}" if code > 0 else f"signal: {-code}"
+            out = result.stdout.decode("utf-8", "replace"), result.stderr.decode("utf-8", "replace")
+            text = f"{what}, stdout: {out[0]}, stderr: {out[1]}"
+            raise HookError(f"error running {name} hook #{number}: {text}")
