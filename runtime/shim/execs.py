@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 
+from runtime.shim import starter, wire
+from runtime.shim.loop import READ
 from runtime.shim.streams import Streams
 
 TYPE_CHECKING = False
@@ -19,70 +21,100 @@ if TYPE_CHECKING:
 class Execs:
     """The execs of one container, by their IDs."""
 
-    def __init__(self, loop: Loop, container: Container, on_exit: Callable[[str, int], None]) -> None:
+    def __init__(
+        self, loop: Loop, container: Container, seccomp_cache: str, on_exit: Callable[[str, int], None]
+    ) -> None:
         """`on_exit(exec_id, code)` comes after all the output."""
         self._loop = loop
         self._container = container
+        self._seccomp_cache = seccomp_cache
         self._on_exit = on_exit
         self._streams: dict[str, Streams] = {}
         self._ids: dict[int, str] = {}  # of those that run, by PID
+        self._starting = 0
+        self._unclaimed: dict[int, int] = {}  # exit codes of children that a starter may yet name
         #: Called when a client of an exec is gone.
         self.when_idle: Callable[[], None] | None = None
 
-    def start(self, message: dict[str, Any], fds: list[int]) -> int:
-        """Start `message["process"]` (OCI) as `message["exec"]`; the PID. The descriptors are attachments.
+    def start(
+        self, message: dict[str, Any], fds: list[int], answer: Callable[[dict[str, Any]], None]
+    ) -> None:
+        """Start `message["process"]` (OCI) as `message["exec"]`; `answer` gets the PID or an error, later.
 
-        Raises InitError or OSError with nothing left behind.
+        The descriptors are attachments and are taken. Raises OSError.
         """
-        from runtime import init
-
-        process = message["process"]
         options = message.get("attachments") or []
-        tty = bool(process.get("terminal"))
-        streams = Streams(self._loop, tty=tty, log=None, end_input=True)
-        started = False
+        sockets = [socket.socket(fileno=fds.pop(0)) for _ in options]
+        container = self._container
         try:
-            stdin = any(option.get("stdin") for option in options)
-            stdio = (0, 1, 2) if tty else streams.prepare(stdin)
-            for option in options:
-                streams.attach(socket.socket(fileno=fds.pop(0)), option)
-            child = init.enter(
-                self._container.pid,
-                self._container.spec(),  # type: ignore[arg-type]
-                process,
-                stdio=stdio,
-                console=init.NEW_CONSOLE if tty else None,
-                cgroup=self._container.cgroup,
-                seccomp_cache=self._container.seccomp_cache,
-            )
-            child.wait_ready()
-            if tty:
-                size = process.get("consoleSize")
-                streams.take_master(
-                    child.console_master, stdin, [size["width"], size["height"]] if size else None
+            _, link = starter.fork(
+                lambda: starter.start_exec(
+                    container.bundle,
+                    container.pid,
+                    message["process"],
+                    any(option.get("stdin") for option in options),
+                    container.cgroup_path,
+                    self._seccomp_cache,
                 )
-            child.go()
-            streams.started()
-            started = True
-        finally:
-            if not started:
-                streams.close()
+            )
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            raise
+        self._starting += 1
+
+        def ready(events: int) -> None:
+            self._loop.forget(link.fileno())
+            try:
+                told, named = wire.receive(link)
+            except (EOFError, OSError):
+                told, named = {"error": "exec failed: the starting process died", "kind": "StartError"}, []
+            link.close()
+            self._starting -= 1
+            self._started(message["exec"], told, named, list(zip(sockets, options, strict=True)), answer)
+            if not self._starting:
+                self._unclaimed.clear()
+
+        self._loop.watch(link.fileno(), READ, ready)
+
+    def _started(
+        self,
+        exec_id: str,
+        told: dict[str, Any],
+        fds: list[int],
+        clients: list[tuple[socket.socket, dict[str, Any]]],
+        answer: Callable[[dict[str, Any]], None],
+    ) -> None:
+        if "error" in told:
+            for sock, _ in clients:
+                sock.close()
+            answer(told)
+            return
+        streams = Streams(self._loop, tty=told["tty"], log=None, end_input=True)
         streams.when_idle = self.when_idle
-        self._streams[message["exec"]] = streams
-        self._ids[child.pid] = message["exec"]
-        return child.pid
+        for sock, options in clients:
+            streams.attach(sock, options)
+        stdin = any(options.get("stdin") for _, options in clients)
+        streams.start(dict(zip(told["fds"], fds, strict=True)), stdin)
+        pid = told["pid"]
+        self._streams[exec_id] = streams
+        self._ids[pid] = exec_id
+        answer({"pid": pid})
+        code = self._unclaimed.pop(pid, None)
+        if code is not None:
+            self.reaped(pid, code)
 
     def resize(self, exec_id: str, width: int, height: int) -> None:
         """Set a terminal's size. Raises OSError, KeyError."""
         self._streams[exec_id].resize(width, height)
 
-    def reaped(self, pid: int, code: int) -> bool:
-        """A child has ended with `code`; False when it was no exec."""
+    def reaped(self, pid: int, code: int) -> None:
+        """A child has ended with `code`: an exec, or a starter, or what an exec has left behind."""
         exec_id = self._ids.pop(pid, None)
-        if exec_id is None:
-            return False
-        self._streams[exec_id].finish(lambda: self._finished(exec_id, code))
-        return True
+        if exec_id is not None:
+            self._streams[exec_id].finish(lambda: self._finished(exec_id, code))
+        elif self._starting:
+            self._unclaimed[pid] = code
 
     def _finished(self, exec_id: str, code: int) -> None:
         # Clients may still be taking their last bytes: kept until they are gone.

@@ -12,18 +12,22 @@ import socket
 import sys
 import time
 
-from runtime.shim import files, wire
+from runtime import syscalls
+from runtime.shim import files, starter, wire
 from runtime.shim.connection import Connection, Listener
-from runtime.shim.container import Container, StartError
+from runtime.shim.container import Container
 from runtime.shim.execs import Execs, exit_code
+from runtime.shim.log import open_log
 from runtime.shim.loop import READ, Loop
 from runtime.shim.title import malloc_trim, set_title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 _EPOLLPRI = 2
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Refused(Exception):
@@ -33,20 +37,22 @@ class Refused(Exception):
 class Server:
     """Answers the daemon, reaps, and knows when to end."""
 
-    def __init__(self, loop: Loop, container: Container, listener: Listener, holds: list[int]) -> None:
+    def __init__(
+        self, loop: Loop, container: Container, listener: Listener, seccomp_cache: str, holds: list[int]
+    ) -> None:
         self._loop = loop
         self._container = container
         self._listener = listener
         self._holds = holds
         self._connections: list[Connection] = []
-        self._execs = Execs(loop, container, self._exec_exited)
+        self._execs = Execs(loop, container, seccomp_cache, self._exec_exited)
         self._execs.when_idle = container.streams.when_idle = self._end_when_idle
         self._exit: dict[str, Any] | None = None
         self._status: int | None = None
         self._paused = False
         self._deleted = False
         self._ooms = 0
-        self._oom_fd = -1
+        self.oom_fd = -1
 
     def connect(self, sock: socket.socket) -> None:
         """Serve one more connection."""
@@ -54,7 +60,9 @@ class Server:
 
     def run(self) -> None:
         """Serve until the container is gone and nobody needs this process any more."""
-        self._watch_oom()
+        if self.oom_fd >= 0:
+            os.set_blocking(self.oom_fd, False)
+            self._loop.watch(self.oom_fd, READ | _EPOLLPRI, self._oom)
         self._loop.on_children(self._reap)
         self._listener.start(self.connect)
         self._loop.run()
@@ -62,19 +70,25 @@ class Server:
     # Requests
 
     def _message(self, connection: Connection, message: wire.Message, fds: list[int]) -> None:
-        answer: dict[str, Any]
+        def reply(answer: dict[str, Any]) -> None:
+            connection.send({**answer, "id": message.get("id")})
+
+        answer: dict[str, Any] | None
         try:
+            if message.get("op") == "exec":
+                self._exec(message, fds, reply)
+                return
             operation = _OPERATIONS.get(message.get("op", ""))
             if operation is None:
                 raise Refused(f"unknown operation {message.get('op')!r}")
             answer = operation(self, message, fds) or {}
         except Exception as error:
-            if not isinstance(error, (Refused, OSError)) and type(error).__name__ != "InitError":
+            if not isinstance(error, (Refused, OSError)):
                 sys.excepthook(*sys.exc_info())
             answer = {"error": str(error) or type(error).__name__, "kind": type(error).__name__}
         finally:
             wire.close_all(fds)
-        connection.send({**answer, "id": message.get("id")})
+        reply(answer)
         if self._deleted:
             self._end_when_idle()
 
@@ -86,11 +100,11 @@ class Server:
             raise Refused("attach takes one descriptor")
         self._container.streams.attach(socket.socket(fileno=fds.pop()), message["options"])
 
-    def _exec(self, message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+    def _exec(self, message: dict[str, Any], fds: list[int], reply: Callable[[dict[str, Any]], None]) -> None:
         self._must_run()
         if self._paused:
             raise Refused(f"Container {self._container.id} is paused, unpause the container before exec")
-        return {"pid": self._execs.start(message, fds)}
+        self._execs.start(message, fds, reply)
 
     def _resize(self, message: dict[str, Any], fds: list[int]) -> None:
         width, height = int(message["width"]), int(message["height"])
@@ -138,18 +152,9 @@ class Server:
 
     # What happens
 
-    def _watch_oom(self) -> None:
-        try:
-            self._oom_fd = self._container.cgroup.oom_fd() or -1
-        except OSError:
-            return
-        if self._oom_fd >= 0:
-            os.set_blocking(self._oom_fd, False)
-            self._loop.watch(self._oom_fd, READ | _EPOLLPRI, self._oom)
-
     def _oom(self, events: int) -> None:
         try:
-            os.read(self._oom_fd, 8)
+            os.read(self.oom_fd, 8)
         except OSError:
             pass
         self._count_ooms(8)
@@ -198,10 +203,10 @@ class Server:
         except OSError as error:
             print(f"shim: writing the exit: {error}", file=sys.stderr)
         self._tell({"event": "exit", **self._exit})
-        if self._oom_fd >= 0:
-            self._loop.forget(self._oom_fd)
-            os.close(self._oom_fd)
-            self._oom_fd = -1
+        if self.oom_fd >= 0:
+            self._loop.forget(self.oom_fd)
+            os.close(self.oom_fd)
+            self.oom_fd = -1
         wire.close_all(self._holds)
         self._holds = []
         self._container.release()
@@ -232,7 +237,6 @@ class Server:
 _OPERATIONS = {
     "state": Server._state,
     "attach": Server._attach,
-    "exec": Server._exec,
     "resize": Server._resize,
     "kill": Server._kill,
     "pause": Server._pause,
@@ -243,40 +247,59 @@ _OPERATIONS = {
 
 
 def main(control: int) -> None:
-    """Be a shim: `control` brings `{"bundle", "seccomp_cache", "attachments": [options…], "holds": count}`.
+    """Be a shim: `control` brings `{"bundle", "seccomp_cache", "attachments": [options…]}`.
 
-    Descriptors: one for each attachment, then the holds. Answers `{"started": pid, "network": […]}` or
+    Descriptors: one for each attachment, then ports to hold. Answers `{"started": pid, "network": […]}` or
     `{"error": text}`; the control socket goes on as the first connection.
     """
     sock = socket.socket(fileno=control)
     request, fds = wire.receive(sock)
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    loop = Loop()
-    listener = None
+    syscalls.prctl(_PR_SET_CHILD_SUBREAPER, 1)
     try:
-        container = Container(loop, request["bundle"], request["seccomp_cache"])
-        set_title("compatd-shim", f"compatd-shim {container.id}")
-        listener = Listener(loop, request["bundle"])
-        for options in request["attachments"]:
-            container.streams.attach(socket.socket(fileno=fds.pop(0)), options)
-        server = Server(loop, container, listener, fds)
-        network = container.start()
+        answer, server = _start(request, fds)
     except Exception as error:
-        if not isinstance(error, (StartError, OSError)):
+        if not isinstance(error, (Refused, OSError)):
             sys.excepthook(*sys.exc_info())
-        if listener is not None:
-            listener.close()
-        answer = {"error": str(error) or type(error).__name__}
-        try:
-            wire.send(sock, answer)
-        except OSError:
-            pass  # nobody waits any more
-        return
+        answer, server = {"error": str(error) or type(error).__name__}, None
     try:
-        wire.send(sock, {"started": container.pid, "network": network})
+        wire.send(sock, answer)
     except OSError:
         pass  # the daemon is gone; a later one finds the container by its state.json
-    server.connect(sock)
-    malloc_trim()
-    server.run()
+    if server is not None:
+        server.connect(sock)
+        malloc_trim()
+        server.run()
+
+
+def _start(request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], Server]:
+    """Start the container; the answer for the daemon and what serves from then on."""
+    bundle, seccomp_cache = request["bundle"], request["seccomp_cache"]
+    config = files.read_json(os.path.join(bundle, "shim.json"))
+    set_title("compatd-shim", f"compatd-shim {config['id']}")
+    loop = Loop()
+    listener = Listener(loop, bundle)
+    try:
+        log = open_log(config.get("log"))
+        _, link = starter.fork(lambda: starter.start_container(bundle, config, seccomp_cache))
+        try:
+            told, got = wire.receive(link)
+        except EOFError:
+            raise Refused("the starting process died") from None
+        finally:
+            link.close()
+        if "error" in told:
+            raise Refused(told["error"])
+        named = dict(zip(told["fds"], got, strict=True))
+        container = Container(loop, bundle, config, log, told)
+        container.netns = named.pop("netns", -1)
+        for options in request["attachments"]:
+            container.streams.attach(socket.socket(fileno=fds.pop(0)), options)
+        server = Server(loop, container, listener, seccomp_cache, fds)
+        server.oom_fd = named.pop("oom", -1)
+        container.streams.start(named, bool(config.get("stdin")))
+    except BaseException:
+        listener.close()
+        raise
+    return {"started": told["pid"], "network": told["network"]}, server

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from runtime.shim.log import Log
     from runtime.shim.loop import Loop
 
-_PIPE_SIZE = 1024 * 1024
 _READ_SIZES = (64 * 1024, 256 * 1024)
 #: How long output may still come after the process has ended while others hold its pipes.
 LINGER = 2.0
@@ -130,8 +129,7 @@ class Input:
 class Streams:
     """The streams of the container's first process or of an exec.
 
-    Order of calls: `prepare` (pipes) or `take_master` (a terminal), the process runs, `started` (or `close`),
-    `finish` when the process has ended. `attach` at any time.
+    `attach` first those who must miss nothing, `start` when it runs, `finish` when it has ended.
     """
 
     def __init__(self, loop: Loop, *, tty: bool, log: Log | None, end_input: bool) -> None:
@@ -140,7 +138,6 @@ class Streams:
         self._loop = loop
         self._log = log
         self._end_input = end_input and not tty
-        self._theirs: list[int] = []
         self._outputs: list[Output] = []
         self._input: Input | None = None
         self._clients: list[Client] = []
@@ -151,47 +148,23 @@ class Streams:
         #: Called when the last client is gone.
         self.when_idle: Callable[[], None] | None = None
 
-    def prepare(self, stdin: bool) -> tuple[int, int, int]:
-        """Make pipes; the three descriptors for the process, valid until `started`.
+    def start(self, fds: dict[str, int], stdin: bool) -> None:
+        """Pump from now on; `fds`: `stdout`, `stderr` and perhaps `stdin`, or `master` of a terminal.
 
-        `stdin`: clients may write; else the process gets /dev/null.
+        `stdin`: clients may type into the terminal.
         """
-        if stdin:
-            reader, writer = os.pipe2(os.O_CLOEXEC)
-            self._input = Input(self, self._loop, writer)
+        if "master" in fds:
+            self._master = fds["master"]
+            self._outputs = [Output(self, self._master, 1)]
+            if stdin:
+                copy = fcntl.fcntl(self._master, fcntl.F_DUPFD_CLOEXEC, 3)
+                self._input = Input(self, self._loop, copy)
         else:
-            reader = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        self._theirs = [reader]
-        for stream in (1, 2):
-            source, target = os.pipe2(os.O_CLOEXEC)
-            self._theirs.append(target)
-            self._outputs.append(Output(self, source, stream))
-            try:
-                fcntl.fcntl(source, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-            except OSError:
-                pass  # over the user's limit: slower, no worse
-        return self._theirs[0], self._theirs[1], self._theirs[2]
-
-    def take_master(self, master: int, stdin: bool, size: list[int] | None = None) -> None:
-        """Use `master` as the terminal's own side; `size`: width and height."""
-        self._master = master
-        if size:
-            self.resize(*size)
-        self._outputs.append(Output(self, master, 1))
-        if stdin:
-            self._input = Input(self, self._loop, fcntl.fcntl(master, fcntl.F_DUPFD_CLOEXEC, 3))
-
-    def started(self) -> None:
-        """The process has its descriptors: close them here and start to pump."""
-        self.close_theirs()
+            self._outputs = [Output(self, fds["stdout"], 1), Output(self, fds["stderr"], 2)]
+            if "stdin" in fds:
+                self._input = Input(self, self._loop, fds["stdin"])
         for output in self._outputs:
             self._loop.watch(output.fd, READ, output.ready)
-
-    def close_theirs(self) -> None:
-        """Close the process's ends here."""
-        for fd in self._theirs:
-            os.close(fd)
-        self._theirs = []
 
     def attach(self, sock: socket.socket, options: dict[str, Any]) -> None:
         """Serve one more client; when all output has ended already it is closed at once."""
@@ -202,7 +175,7 @@ class Streams:
 
     def resize(self, width: int, height: int) -> None:
         """Set the terminal's size. Raises OSError (EBADF when it is gone or there is none)."""
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+        set_size(self._master, width, height)
 
     def deliver(self, stream: int, data: bytes) -> None:
         """Output has come: to the log and to every client."""
@@ -296,11 +269,15 @@ class Streams:
         return bool(self._clients)
 
     def close(self) -> None:
-        """Close everything at once (the process never started)."""
-        self.close_theirs()
+        """Close everything at once."""
         if self._input is not None:
             self._input.close()
         for output in tuple(self._outputs):
             output.close()
         for client in tuple(self._clients):
             client.close()
+
+
+def set_size(terminal: int, width: int, height: int) -> None:
+    """Set a terminal's size in characters. Raises OSError."""
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))

@@ -9,6 +9,7 @@ import pytest
 
 from runtime.shim.log import Log, go_json, open_log
 from runtime.shim.loop import Loop
+from runtime.shim.starter import make_pipes
 from runtime.shim.streams import Streams
 
 ALL = {"stdin": True, "stdout": True, "stderr": True, "detach_keys": ""}
@@ -22,18 +23,18 @@ def descriptors() -> int:
 class World:
     """Streams, with duplicates of the process's ends."""
 
-    def __init__(self, *, tty=False, stdin=True, end_input=False, log=None, size=None) -> None:
+    def __init__(self, *, tty=False, stdin=True, end_input=False, log=None) -> None:
         self.loop = Loop()
         self.streams = Streams(self.loop, tty=tty, log=log, end_input=end_input)
         self.peers: list[socket.socket] = []
+        ours: dict[str, int] = {}
         if tty:
-            master, slave = os.openpty()
-            self.streams.take_master(master, stdin, size)
-            theirs = [slave, os.dup(slave), os.dup(slave)]
+            ours["master"], slave = os.openpty()
+            theirs = (slave, os.dup(slave), os.dup(slave))
         else:
-            theirs = [os.dup(fd) for fd in self.streams.prepare(stdin)]
+            theirs = make_pipes(stdin, ours)
         self.stdin, self.stdout, self.stderr = theirs
-        self.streams.started()
+        self.streams.start(ours, stdin)
 
     def attach(self, **options) -> socket.socket:
         ours, theirs = socket.socketpair()
@@ -263,8 +264,7 @@ def test_unread_input_does_not_spoil_the_end(world) -> None:
 
 
 def test_a_terminal_is_raw_both_ways_and_detaches(world) -> None:
-    one = world(tty=True, size=[100, 30])
-    assert os.get_terminal_size(one.stdout) == (100, 30)
+    one = world(tty=True)
     one.streams.resize(80, 24)
     assert os.get_terminal_size(one.stdout) == (80, 24)
     client = one.attach()

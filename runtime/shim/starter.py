@@ -1,0 +1,236 @@
+"""Starts a container or an exec in a process between the shim and the container, which ends right after.
+
+Reading the spec, making the network and planning the mounts touches much memory that a fork shares until
+then; in a process of its own the shim stays small, and a start that hangs does not hang the shim. Being
+the subreaper, the shim becomes the parent of what was started.
+
+The starter tells how it went by one message over a socket: `{"pid", "network", "tty", "fds": [name…]}`
+with descriptors by the names `netns`, `oom`, `stdin`, `stdout`, `stderr`, `master`; or `{"error", "kind"}`
+with everything undone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+
+from runtime import syscalls
+from runtime.shim import files, wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_CLONE_NEWNET = 0x40000000
+_PIPE_SIZE = 1024 * 1024
+
+
+def fork(work: Callable[[], tuple[wire.Message, dict[str, int]]]) -> tuple[int, socket.socket]:
+    """Run `work` in a child: the message and the named descriptors that it returns are sent.
+
+    The child's PID and the socket to receive from (`end of file`: it was killed). Raises OSError.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                _child(theirs, work)
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+            finally:
+                os._exit(0)
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return pid, ours
+
+
+def _child(link: socket.socket, work: Callable[[], tuple[wire.Message, dict[str, int]]]) -> None:
+    # The shim's own: its wake-up pipe, and clients that must see it close if the shim ends.
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    number = link.fileno()
+    syscalls.close_range(3, number - 1) if number > 3 else None
+    syscalls.close_range(number + 1)
+    fds: dict[str, int] = {}
+    try:
+        message, fds = work()
+    except Exception as error:
+        kind = type(error).__name__
+        if kind not in ("InitError", "CgroupError", "StartError") and not isinstance(error, OSError):
+            sys.excepthook(*sys.exc_info())
+        message = {"error": str(error) or kind, "kind": kind}
+    message["fds"] = list(fds)
+    try:
+        wire.send(link, message, list(fds.values()))
+    except OSError:
+        pass  # the shim is gone, and the daemon will see to what is left
+
+
+class StartError(Exception):
+    """The text is for the client."""
+
+
+def start_container(
+    bundle: str, config: dict[str, Any], seccomp_cache: str
+) -> tuple[wire.Message, dict[str, int]]:
+    """Bring the container of a bundle up to a running first process. Raises what `fork` reports, undone."""
+    from runtime import cgroups, init
+
+    spec = files.read_json(os.path.join(bundle, "config.json"))
+    tty = bool(spec["process"].get("terminal"))
+    plan = config.get("network")
+    cgroup = cgroups.open_cgroup(cgroup_path(spec, config["id"]))
+    fds: dict[str, int] = {}
+    theirs: tuple[int, int, int] | None = None
+    child = None
+    started = False
+    try:
+        netns = _open_netns(plan)
+        if netns >= 0:
+            fds["netns"] = netns
+        # A terminal is made in the container's own devpts: its name must be right inside.
+        theirs = (0, 1, 2) if tty else make_pipes(bool(config.get("stdin")), fds)
+        child = init.spawn(
+            spec,
+            config.get("root") or {},  # type: ignore[arg-type]
+            stdio=theirs,
+            console=init.NEW_CONSOLE if tty else None,
+            netns=netns if netns >= 0 else None,
+            cgroup=cgroup,
+            seccomp_cache=seccomp_cache,
+        )
+        network = _connect(plan, netns)
+        child.wait_ready()
+        if tty:
+            fds["master"] = child.console_master
+            _set_size(child.console_master, config.get("console"))
+        oom = cgroup.oom_fd()
+        if oom >= 0:
+            fds["oom"] = oom
+        _write_state(bundle, child.pid)
+        child.go()
+        started = True
+    finally:
+        if not started:
+            _undo(bundle, child.pid if child else 0, cgroup)
+    return {"pid": child.pid, "network": network, "tty": tty, "cgroup": cgroup.path}, fds
+
+
+def start_exec(
+    bundle: str, pid: int, process: dict[str, Any], stdin: bool, cgroup_at: str, seccomp_cache: str
+) -> tuple[wire.Message, dict[str, int]]:
+    """Start a further process in the container whose first one is `pid`."""
+    from runtime import cgroups, init
+
+    tty = bool(process.get("terminal"))
+    fds: dict[str, int] = {}
+    child = init.enter(
+        pid,
+        files.read_json(os.path.join(bundle, "config.json")),
+        process,  # type: ignore[arg-type]
+        stdio=(0, 1, 2) if tty else make_pipes(stdin, fds),
+        console=init.NEW_CONSOLE if tty else None,
+        cgroup=cgroups.open_cgroup(cgroup_at),
+        seccomp_cache=seccomp_cache,
+    )
+    child.wait_ready()
+    if tty:
+        fds["master"] = child.console_master
+        size = process.get("consoleSize")
+        _set_size(child.console_master, [size["width"], size["height"]] if size else None)
+    child.go()
+    return {"pid": child.pid, "tty": tty}, fds
+
+
+def cgroup_path(spec: dict[str, Any], container_id: str) -> str:
+    """Where the container's cgroup is."""
+    return spec.get("linux", {}).get("cgroupsPath") or f"/docker/{container_id}"
+
+
+def make_pipes(stdin: bool, ours: dict[str, int]) -> tuple[int, int, int]:
+    """The process's three descriptors; the other ends come into `ours`. Without `stdin`: /dev/null."""
+    if stdin:
+        reader, ours["stdin"] = os.pipe2(os.O_CLOEXEC)
+    else:
+        reader = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    ours["stdout"], out = os.pipe2(os.O_CLOEXEC)
+    ours["stderr"], err = os.pipe2(os.O_CLOEXEC)
+    for fd in (out, err):
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        except OSError:
+            pass  # over the user's limit: slower, no worse
+    return reader, out, err
+
+
+def _set_size(master: int, size: list[int] | None) -> None:
+    from runtime.shim.streams import set_size
+
+    if size:
+        set_size(master, *size)
+
+
+def _open_netns(plan: dict[str, Any] | None) -> int:
+    """A descriptor of the namespace that the plan asks for, -1 when the spec alone decides."""
+    mode = plan.get("mode") if plan else None
+    if plan and mode == "container":
+        return os.open(f"/proc/{int(plan['pid'])}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    if mode != "new":
+        return -1
+    own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        syscalls.unshare(_CLONE_NEWNET)
+        try:
+            return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            syscalls.setns(own, _CLONE_NEWNET)
+    finally:
+        os.close(own)
+
+
+def _connect(plan: dict[str, Any] | None, netns: int) -> list[dict[str, Any]]:
+    if not plan or netns < 0 or plan.get("mode") != "new":
+        return []
+    from runtime.net import plan as plans
+
+    try:
+        return plans.apply(plan, netns)
+    except OSError as error:
+        raise StartError(f"failed to set up container networking: {error}") from error
+
+
+def _write_state(bundle: str, pid: int) -> None:
+    shim = os.getppid()
+    state = {
+        "pid": pid,
+        "start_time": files.start_time(pid),
+        "shim": shim,
+        "shim_start_time": files.start_time(shim),
+    }
+    files.write_json(os.path.join(bundle, "state.json"), state)
+
+
+def _undo(bundle: str, pid: int, cgroup: Any) -> None:
+    try:
+        # If it has been reaped already, the PID may be another's.
+        if pid and os.waitpid(pid, os.WNOHANG)[0] == 0:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    except (ChildProcessError, ProcessLookupError):
+        pass
+    try:
+        cgroup.delete()
+    except OSError as error:
+        print(f"shim: deleting the cgroup: {error}", file=sys.stderr)
+    try:
+        os.unlink(os.path.join(bundle, "state.json"))
+    except FileNotFoundError:
+        pass
