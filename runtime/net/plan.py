@@ -5,12 +5,13 @@ write sysctls there (both belong to the namespace of the calling thread), and co
 """
 
 import ctypes
+import errno
 import os
 import socket
 from typing import Any
 
 from runtime.net import rtnetlink
-from runtime.net.netlink import NetlinkSocket
+from runtime.net.netlink import NetlinkSocket, oserror
 
 CLONE_NEWNET = 0x40000000
 _PROC = "/proc/sys/"
@@ -45,7 +46,7 @@ def apply(plan: dict[str, Any], netns_fd: int) -> list[dict[str, Any]]:
 def _make_veths(host: NetlinkSocket, endpoints: list[dict[str, Any]], netns_fd: int) -> None:
     requests = []
     for e in endpoints:
-        master = socket.if_nametoindex(e["bridge"]) if e.get("bridge") else None
+        master = _index(e["bridge"]) if e.get("bridge") else None
         requests.append(
             rtnetlink.add_veth(
                 e["host_name"],
@@ -70,7 +71,7 @@ def _configure_inside(endpoints: list[dict[str, Any]], sysctls: dict[str, str]) 
     requests = [rtnetlink.set_link("lo", up=True)]
     for e in endpoints:
         name = e["name"]
-        index = socket.if_nametoindex(name)
+        index = _index(name)
         _tame_ipv6(name, any(":" in a for a in e["addresses"]))
         requests += [rtnetlink.add_address(index, a) for a in e["addresses"]]
         requests.append(rtnetlink.set_link(name, up=True))
@@ -92,6 +93,13 @@ def _configure_inside(endpoints: list[dict[str, Any]], sysctls: dict[str, str]) 
     with rtnetlink.open_route() as inside:
         inside.run(requests)
     return made
+
+
+def _index(name: str) -> int:
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        raise oserror(errno.ENODEV, f"find link {name}") from None
 
 
 def _tame_ipv6(name: str, wanted: bool) -> None:

@@ -8,7 +8,8 @@ import contextlib
 import ctypes
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -156,6 +157,11 @@ class Lab:
         which.pid = os.getpid()
         return lease, fd
 
+    def drop(self, fd: int) -> None:
+        """Ends a namespace: nothing else holds it."""
+        self.fds.remove(fd)
+        os.close(fd)
+
     def close(self) -> None:
         """Goes home; the namespaces end with their fds."""
         call("setns", self.home, NEWNET)
@@ -171,6 +177,14 @@ def host_lab() -> Iterator[Lab]:
         yield lab
     finally:
         lab.close()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    """Waits for what comes by itself; fails after TIMEOUT."""
+    end = time.monotonic() + TIMEOUT
+    while not true():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.01)
 
 
 def serve(port: int, kind: int = socket.SOCK_STREAM, address: str = "0.0.0.0") -> socket.socket:

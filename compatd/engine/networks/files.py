@@ -50,8 +50,9 @@ def hosts_file(
     return "".join(f"{address}\t{name}\n" for address, name in lines).encode()
 
 
-def resolv_conf_path(path: Path = RESOLV_CONF, systemd: Path = SYSTEMD_RESOLV_CONF) -> Path:
+def resolv_conf_path(path: Path | None = None, systemd: Path = SYSTEMD_RESOLV_CONF) -> Path:
     """Where the host's real resolvers are: systemd-resolved's file when 127.0.0.53 is the only one."""
+    path = path or RESOLV_CONF
     try:
         only = nameservers(path.read_bytes())
     except OSError:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from compatd.engine.errors import InvalidParameter
+from compatd.engine.errors import EngineError, InvalidParameter
 from compatd.engine.networks.documents import PREDEFINED
 
 _KNOWN = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
@@ -12,7 +12,7 @@ Filters = Mapping[str, Any]  # values: a list, or a mapping whose keys count
 
 
 def check(filters: Filters) -> dict[str, list[str]]:
-    """The filters with their values as lists. Raises InvalidParameter with dockerd's texts."""
+    """The filters with their values as lists. Raises EngineError with dockerd's texts."""
     known: dict[str, list[str]] = {}
     for key, values in filters.items():
         if key not in _KNOWN:
@@ -20,7 +20,7 @@ def check(filters: Filters) -> dict[str, list[str]]:
         known[key] = [str(v) for v in values]
     for value in known.get("type", []):
         if value not in ("custom", "builtin"):
-            raise InvalidParameter(f"invalid filter: 'type'='{value}'")
+            raise EngineError(f"invalid filter: 'type'='{value}'")  # dockerd answers 500 here
     dangling = known.get("dangling", [])
     if len(dangling) > 1:
         raise InvalidParameter('got more than one value for filter key "dangling"')
@@ -48,7 +48,8 @@ def matches(network: Mapping[str, Any], filters: Mapping[str, list[str]], *, in_
             if not all(_has_label(network["Labels"] or {}, v) for v in values):
                 return False
         elif key == "dangling":
-            if builtin or in_use == (values[0] in ("1", "true")):
+            unused = not builtin and not in_use
+            if unused != (values[0] in ("1", "true")):
                 return False
         elif not any(tests[key](v) for v in values):
             return False

@@ -1,0 +1,64 @@
+"""NetworkList's filters."""
+
+from typing import Any
+
+import pytest
+
+from compatd.engine.errors import EngineError
+from compatd.engine.networks import documents, filters
+
+BRIDGE = documents.network("bridge", "a1" * 32, "", "bridge")
+MINE = {**documents.network("my-net", "b2" * 32, "", "bridge"), "Labels": {"l": "1", "e": ""}}
+
+
+def passes(network: dict[str, Any], in_use: bool = False, **given: list[str]) -> bool:
+    return filters.matches(network, filters.check(given), in_use=in_use)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, [BRIDGE, MINE]),
+        ({"name": ["net"]}, [MINE]),
+        ({"name": ["^my"]}, [MINE]),
+        ({"name": ["nope", "bridge"]}, [BRIDGE]),
+        ({"name": ["["]}, []),
+        ({"id": ["b2b2"]}, [MINE]),
+        ({"driver": ["bridge"]}, [BRIDGE, MINE]),
+        ({"driver": ["brid"]}, []),
+        ({"scope": ["swarm"]}, []),
+        ({"type": ["builtin"]}, [BRIDGE]),
+        ({"type": ["custom"]}, [MINE]),
+        ({"type": ["custom", "builtin"]}, [BRIDGE, MINE]),
+        ({"label": ["l"]}, [MINE]),
+        ({"label": ["l=1", "e"]}, [MINE]),
+        ({"label": ["l=1", "x"]}, []),
+        ({"label": ["l=2"]}, []),
+    ],
+)
+def test_what_passes(given: dict[str, list[str]], expected: list[dict[str, Any]]) -> None:
+    assert [n for n in (BRIDGE, MINE) if passes(n, **given)] == expected
+
+
+@pytest.mark.parametrize("yes", ["true", "1"])
+def test_dangling_means_without_containers_and_never_predefined(yes: str) -> None:
+    assert passes(MINE, dangling=[yes])
+    assert not passes(MINE, in_use=True, dangling=[yes])
+    assert not passes(BRIDGE, dangling=[yes])
+    assert passes(MINE, in_use=True, dangling=["false"])
+    assert not passes(MINE, dangling=["0"])
+    assert passes(BRIDGE, dangling=["false"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"bogus": ["x"]}, "invalid filter 'bogus'"),
+        ({"type": ["x"]}, "invalid filter: 'type'='x'"),
+        ({"dangling": ["true", "false"]}, 'got more than one value for filter key "dangling"'),
+        ({"dangling": ["yes"]}, "invalid value for filter 'dangling', must be"),
+    ],
+)
+def test_what_is_refused(given: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(EngineError, match=message):
+        filters.check(given)
