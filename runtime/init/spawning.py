@@ -205,12 +205,10 @@ def isolate(process: ProcessPlan) -> None:
     # Other processes of the container may not read /proc/<pid>/exe, fd or mem of this one until execve.
     s.prctl(s.PR_SET_DUMPABLE, 0)
     for number in range(1, 65):
-        try:
-            # Python ignores SIGPIPE and SIGXFSZ, a supervisor may have left SIGCHLD ignored: execve keeps
-            # that.
+        # execve resets handlers but keeps what is ignored: Python ignores SIGPIPE and SIGXFSZ, a supervisor may
+        # have left SIGCHLD so. Only those cost a system call here.
+        if _signal.getsignal(number) == _signal.SIG_IGN:
             _signal.signal(number, _signal.SIG_DFL)
-        except (OSError, ValueError):
-            pass
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     os.setsid()
     try:

@@ -17,7 +17,7 @@ from runtime.init.devices import Console
 from runtime.init.errors import PREFIX, InitError, StepError, UserError, reason
 from runtime.init.process import ProcessPlan
 from runtime.init.road import Road
-from runtime.init.spawn import error_text, execute, isolate, prepare
+from runtime.init.spawning import error_text, execute, isolate, prepare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
