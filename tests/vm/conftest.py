@@ -1,0 +1,26 @@
+"""Fixtures of the checks in the guest."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.vm.machine import CGROUPS, Machine, started
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Machine]:
+    """compatd under systemd, once for all checks. Skips where v1 hierarchies are mounted."""
+    if not (CGROUPS / "cgroup.controllers").exists() or Path("/proc/1/comm").read_text() != "systemd\n":
+        pytest.skip("needs pure cgroup v2 and systemd: scripts/test-vm")
+    with started() as machine:
+        yield machine
+
+
+@pytest.fixture
+def machine(service: Machine) -> Iterator[Machine]:
+    """The same, without containers at the end; a failed check shows what the daemon logged meanwhile."""
+    size = service.log.stat().st_size
+    yield service
+    print(service.log.read_bytes()[size:].decode(errors="replace")[-4000:])
+    service.remove_all()
