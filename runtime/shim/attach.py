@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import socket
 import struct
 from collections import deque
@@ -63,7 +64,7 @@ class Client:
         sent = 0
         if not self._queue:
             try:
-                sent = self._sock.sendmsg(parts, (), socket.MSG_NOSIGNAL)
+                sent = self._sock.sendmsg(parts, (), _socket.MSG_NOSIGNAL)
             except BlockingIOError:
                 pass
             except OSError:
@@ -91,7 +92,7 @@ class Client:
     def _flush(self) -> None:
         while self._queue:
             try:
-                sent = self._sock.send(self._queue[0], socket.MSG_NOSIGNAL)
+                sent = self._sock.send(self._queue[0], _socket.MSG_NOSIGNAL)
             except BlockingIOError:
                 break
             except OSError:
@@ -153,7 +154,7 @@ class Client:
         self._loop.forget(self._fd)
         try:
             # Whoever else may hold the socket: the stream is over.
-            self._sock.shutdown(socket.SHUT_RDWR)
+            self._sock.shutdown(_socket.SHUT_RDWR)
             # Input left unread would show as ECONNRESET at the other end instead of an end of file.
             while self._sock.recv(_READ_SIZE):
                 pass

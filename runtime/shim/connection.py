@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 import socket
 import sys
@@ -108,7 +109,7 @@ class Listener:
         self._loop = loop
         self._path = os.path.join(bundle, "shim.sock")
         self._on_connection: Callable[[socket.socket], None] | None = None
-        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        self._sock = socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_NONBLOCK)
         old = os.umask(0o177)
         try:
             os.chdir(bundle)

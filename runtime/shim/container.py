@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
+from runtime.shim import signals
 from runtime.shim.log import Log
 from runtime.shim.streams import Streams
 
@@ -44,7 +44,7 @@ class Container:
         """Kill what the first process has left in the cgroup (with a shared PID namespace)."""
         try:
             if self.cgroup.pids():
-                self.cgroup.kill(signal.SIGKILL)
+                self.cgroup.kill(signals.SIGKILL)
         except OSError as error:
             print(f"shim: ending processes: {error}", file=sys.stderr)
 

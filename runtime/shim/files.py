@@ -12,8 +12,11 @@ if TYPE_CHECKING:
 
 def read_json(path: str) -> Any:
     """The file's value. Raises OSError, ValueError."""
-    with open(path, "rb") as file:
-        return json.loads(file.read())
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return json.loads(os.read(fd, os.fstat(fd).st_size).decode())
+    finally:
+        os.close(fd)
 
 
 def write_json(path: str, value: Any) -> None:

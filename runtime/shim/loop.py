@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 import time
+
+from runtime.shim import signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Loop:
     def on_children(self, call: Callable[[], None]) -> None:
         """Call after one or more children have ended, and once at the start for those before."""
         ready, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signals.handle(signals.SIGCHLD, lambda number, frame: None)
+        signals.set_wakeup_fd(wake, warn_on_full_buffer=False)
 
         def handle(events: int) -> None:
             try:

@@ -7,19 +7,18 @@ Requests (JSON, see `wire`) carry `id` and `op`; an answer carries the `id` and,
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
 import time
 
 from runtime import syscalls
-from runtime.shim import files, starter, wire
+from runtime.shim import files, signals, starter, wire
 from runtime.shim.connection import Connection, Listener
 from runtime.shim.container import Container
 from runtime.shim.execs import Execs, exit_code
 from runtime.shim.log import open_log
 from runtime.shim.loop import READ, Loop
-from runtime.shim.title import malloc_trim, set_title
+from runtime.shim.title import set_title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -255,7 +254,7 @@ def main(control: int) -> None:
     sock = socket.socket(fileno=control)
     request, fds = wire.receive(sock)
     os.setsid()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signals.handle(signals.SIGINT, signals.SIG_IGN)
     syscalls.prctl(_PR_SET_CHILD_SUBREAPER, 1)
     try:
         answer, server = _start(request, fds)
@@ -269,7 +268,6 @@ def main(control: int) -> None:
         pass  # the daemon is gone; a later one finds the container by its state.json
     if server is not None:
         server.connect(sock)
-        malloc_trim()
         server.run()
 
 

@@ -11,14 +11,14 @@ with everything undone.
 
 from __future__ import annotations
 
+import _socket
 import fcntl
 import os
-import signal
 import socket
 import sys
 
 from runtime import syscalls
-from runtime.shim import files, wire
+from runtime.shim import files, signals, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def fork(work: Callable[[], tuple[wire.Message, dict[str, int]]]) -> tuple[int, 
 
     The child's PID and the socket to receive from (`end of file`: it was killed). Raises OSError.
     """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     try:
         pid = os.fork()
         if pid == 0:
@@ -54,8 +54,8 @@ def fork(work: Callable[[], tuple[wire.Message, dict[str, int]]]) -> tuple[int, 
 
 def _child(link: socket.socket, work: Callable[[], tuple[wire.Message, dict[str, int]]]) -> None:
     # The shim's own: its wake-up pipe, and clients that must see it close if the shim ends.
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signals.set_wakeup_fd(-1)
+    signals.handle(signals.SIGCHLD, signals.SIG_DFL)
     number = link.fileno()
     syscalls.close_range(3, number - 1) if number > 3 else None
     syscalls.close_range(number + 1)
@@ -222,7 +222,7 @@ def _undo(bundle: str, pid: int, cgroup: Any) -> None:
     try:
         # If it has been reaped already, the PID may be another's.
         if pid and os.waitpid(pid, os.WNOHANG)[0] == 0:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, signals.SIGKILL)
             os.waitpid(pid, 0)
     except (ChildProcessError, ProcessLookupError):
         pass

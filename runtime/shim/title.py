@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
+import os
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_PR_SET_NAME = 15  # linux/prctl.h
 _extent: list[int] = []
 
 
 def set_title(name: str, title: str) -> None:
     """Show `title` as the command line, cut to the room that argv took, and `name` (15 bytes) in short.
 
-    The kernel shows argv's memory as it is, so it is written over.
+    The kernel shows argv's memory as it is, so it is written over; through /proc, which unlike ctypes
+    touches no memory besides.
     """
-    _libc.prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()[:15]), 0, 0, 0)
+    _write("/proc/self/comm", name.encode()[:15])
     if not _extent:
         with open("/proc/self/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
@@ -22,12 +21,14 @@ def set_title(name: str, title: str) -> None:
         _extent[:] = int(fields[45]), int(fields[46])
     start, end = _extent
     if end - start > 1:
-        text = title.encode()[: end - start - 1]
-        ctypes.memset(start, 0, end - start)
-        ctypes.memmove(start, text, len(text))
+        _write("/proc/self/mem", title.encode()[: end - start - 1].ljust(end - start, b"\0"), start)
 
 
-def malloc_trim() -> None:
-    """Give memory that malloc(3) holds back to the kernel (glibc)."""
-    if hasattr(_libc, "malloc_trim"):
-        _libc.malloc_trim(0)
+def _write(path: str, data: bytes, offset: int = 0) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        if offset:
+            os.lseek(fd, offset, os.SEEK_SET)
+        os.write(fd, data)
+    finally:
+        os.close(fd)

@@ -7,6 +7,7 @@ the JSON is in a memfd, which is the last descriptor.
 
 from __future__ import annotations
 
+import _socket
 import array
 import json
 import os
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 INLINE = 32 * 1024
 #: SCM_MAX_FD is 253 (unix(7)).
 BATCH = 200
-_ANCILLARY = socket.CMSG_LEN((BATCH + 1) * array.array("i").itemsize)
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_ANCILLARY = _socket.CMSG_LEN((BATCH + 1) * array.array("i").itemsize)
 
 
 class Broken(ConnectionError):
@@ -39,7 +41,7 @@ def packets(message: Message, fds: list[int]) -> tuple[list[Packet], int]:
     while len(fds) > BATCH:
         split.append((b"F", fds[:BATCH]))
         fds = fds[BATCH:]
-    data = json.dumps(message, separators=(",", ":")).encode()
+    data = _encode(message).encode()
     if len(data) <= INLINE:
         split.append((data, fds))
         return split, -1
@@ -54,8 +56,8 @@ def packets(message: Message, fds: list[int]) -> tuple[list[Packet], int]:
 def send_packet(sock: socket.socket, packet: Packet, flags: int = 0) -> None:
     """Send one packet. Raises BlockingIOError when the socket is full and may not block."""
     data, fds = packet
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    sock.sendmsg([data], rights, flags | socket.MSG_NOSIGNAL)
+    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    sock.sendmsg([data], rights, flags | _socket.MSG_NOSIGNAL)
 
 
 def send(sock: socket.socket, message: Message, fds: list[int] | None = None) -> None:
@@ -93,7 +95,7 @@ class Receiver:
         try:
             if data == b"M":
                 data = _read_all(got.pop())
-            message = json.loads(data)
+            message = json.loads(data.decode())
             if not isinstance(message, dict):
                 raise ValueError("not an object")
         except (ValueError, IndexError) as error:
@@ -109,10 +111,10 @@ class Receiver:
 
 def receive_packet(sock: socket.socket) -> tuple[bytes, list[int]]:
     """Read one packet and its descriptors (close-on-exec). `b""` is the end."""
-    data, ancillary, _, _ = sock.recvmsg(INLINE + 1024, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+    data, ancillary, _, _ = sock.recvmsg(INLINE + 1024, _ANCILLARY, _socket.MSG_CMSG_CLOEXEC)
     fds = array.array("i")
     for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
             fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
     return data, fds.tolist()
 

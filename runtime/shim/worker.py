@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import sys
 
-from runtime.shim import wire
+from runtime.shim import signals, wire
 from runtime.shim.title import set_title
 
 TYPE_CHECKING = False
@@ -48,8 +47,11 @@ def main(control: int) -> None:
     The function is called as `function(arguments, fds)` and owns the descriptors.
     The answer is `{"result": …}` or `{"error": text, "kind": class name, "errno": number if there is one}`.
     """
+    random = sys.modules.get("random")
+    if random is not None:
+        random.seed()  # or all workers have the zygote's numbers
     sock = socket.socket(fileno=control)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signals.handle(signals.SIGINT, signals.SIG_DFL)
     request, fds = wire.receive(sock)
     pidfd = os.pidfd_open(os.getpid())
     wire.send(sock, {"started": os.getpid()}, [pidfd])
