@@ -43,10 +43,12 @@ def allow_loopback(name: str) -> None:
     write_sysctl(f"net/ipv4/conf/{name}/route_localnet", "1")
 
 
-def enable_forwarding() -> None:
-    """Switches net.ipv4.ip_forward on, unless it is. Raises OSError."""
-    if Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() != "1":
-        write_sysctl("net.ipv4.ip_forward", "1")
+def enable_forwarding() -> bool:
+    """Switches net.ipv4.ip_forward on; answers False when it was. Raises OSError."""
+    if Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1":
+        return False
+    write_sysctl("net.ipv4.ip_forward", "1")
+    return True
 
 
 def find_link(name: str) -> str | None:

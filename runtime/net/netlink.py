@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from typing import Self
 
 NLM_F_REQUEST = 0x1
 NLM_F_ACK = 0x4
@@ -104,7 +105,7 @@ class NetlinkSocket:
         self.sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)  # errors do not repeat the whole request
         self.sequence = 1
 
-    def __enter__(self) -> "NetlinkSocket":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

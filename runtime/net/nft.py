@@ -51,24 +51,33 @@ class Firewall:
         self.table = table
         self._sock = nf.NftSocket()
 
+    def __enter__(self) -> "Firewall":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Closes the socket; the table stays."""
         self._sock.close()
 
-    def rebuild(self, networks: Iterable[Network], bindings: Iterable[Binding]) -> None:
+    def rebuild(
+        self, networks: Iterable[Network], bindings: Iterable[Binding], *, router: bool = True
+    ) -> None:
         """Replaces the whole table by one with these networks and ports, at one moment.
 
+        `router` False: what neither comes from nor goes to a container is not forwarded by this host.
         Connections that are tracked already go on. Raises OSError.
         """
         networks = list(networks)
         table = self.table
         # Adding first makes the delete succeed in any case (there is no "delete if exists" before 6.3).
         requests = [nf.new_table(table), nf.delete_table(table), nf.new_table(table)]
-        requests += _sets(table) + _chains(table)
+        requests += _sets(table) + _chains(table, router)
         requests += nf.elements(table, _BRIDGES, (nf.element(x.ifname(n.bridge)) for n in networks))
         same = (nf.element(x.ifname(n.bridge) * 2) for n in networks if n.icc)
         requests += nf.elements(table, _ICC, same)
-        requests += _rules(table, networks)
+        requests += _rules(table, networks, router)
         requests += self._elements(bindings, delete=False)
         self._sock.commit(requests)
 
@@ -135,18 +144,18 @@ def _sets(table: str) -> list[Request]:
     ]
 
 
-def _chains(table: str) -> list[Request]:
+def _chains(table: str, router: bool) -> list[Request]:
     return [
         nf.new_chain(table, "publish"),
         nf.new_chain(table, "raw-prerouting", "filter", nf.HOOK_PREROUTING, -300),
         nf.new_chain(table, "prerouting", "nat", nf.HOOK_PREROUTING, -100),
         nf.new_chain(table, "output", "nat", nf.HOOK_OUTPUT, -100),
         nf.new_chain(table, "postrouting", "nat", nf.HOOK_POSTROUTING, 100),
-        nf.new_chain(table, "forward", "filter", nf.HOOK_FORWARD, 0),
+        nf.new_chain(table, "forward", "filter", nf.HOOK_FORWARD, 0, nf.NF_ACCEPT if router else nf.NF_DROP),
     ]
 
 
-def _rules(table: str, networks: list[Network]) -> list[Request]:
+def _rules(table: str, networks: list[Network], router: bool) -> list[Request]:
     """The rules in docs/firewall.md's order."""
 
     def rule(chain: str, text: str, *expressions: bytes) -> Request:
@@ -199,7 +208,8 @@ def _rules(table: str, networks: list[Network]) -> list[Request]:
         ),
         rule(
             "forward",
-            "not to a container",
+            "not to a container" if router else "from a container to outside",
+            *([] if router else [x.meta(x.META_IIFNAME), x.lookup(_BRIDGES, 1)]),
             x.meta(x.META_OIFNAME),
             x.lookup(_BRIDGES, 1, absent=True),
             x.accept(),

@@ -103,6 +103,7 @@ class Lab:
         self.fds = [self.home]
         call("unshare", NEWNET)
         self.host = self._keep()
+        plan.write_sysctl("net.ipv4.ip_forward", "0")  # a new namespace has the machine's value
         self.outside = self.new_namespace()
         with rtnetlink.open_route() as sock:
             sock.run(

@@ -1,8 +1,10 @@
 """Real packets: containers, published ports, loopback, hairpin, the world outside. Needs root."""
 
 import asyncio
+import shutil
 import socket
 import struct
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from compatd.engine.networks import Networks
-from runtime.net import rtnetlink
+from runtime.net import nft, rtnetlink
 from runtime.net.plan import write_sysctl
 from tests.integration import net_lab
 from tests.integration.net_lab import Lab, container, serve, talk, unreachable
@@ -224,3 +226,67 @@ def test_mac_and_addresses_inside(lab: Lab) -> None:
             "destination": "0.0.0.0/0", "index": links["eth0"]["index"], "gateway": "172.17.0.1",
         }  # fmt: skip
     assert struct.unpack("!I", socket.inet_aton(endpoint["IPAddress"]))[0] == 0xAC110002
+
+
+def test_host_that_forwarded_nothing_before_is_no_router(lab: Lab) -> None:
+    networks = open_networks()  # switches forwarding on
+    beyond = lab.new_namespace()
+    with rtnetlink.open_route() as sock:
+        sock.run([rtnetlink.add_veth("other", "eth0", netns_fd=beyond)])
+        index = socket.if_nametoindex("other")
+        sock.run([rtnetlink.add_address(index, "203.0.113.1/24"), rtnetlink.set_link("other", up=True)])
+    with lab.inside(beyond), rtnetlink.open_route() as sock:
+        index = socket.if_nametoindex("eth0")
+        sock.run([rtnetlink.add_address(index, "203.0.113.2/24"), rtnetlink.set_link("eth0", up=True)])
+        sock.run([rtnetlink.add_route(index, "203.0.113.1")])
+        server = serve(80)
+    _, inside = lab.start(networks, container("one"))
+    with server, lab.inside(lab.outside), rtnetlink.open_route() as sock:
+        sock.run([rtnetlink.add_route(socket.if_nametoindex("eth0"), "198.51.100.1")])
+        assert unreachable(("203.0.113.2", 80))
+        with lab.inside(inside):
+            assert talk(server, ("203.0.113.2", 80)) == "203.0.113.1"
+        with lab.inside(lab.host):
+            open_networks()  # a restart changes nothing about it
+        assert unreachable(("203.0.113.2", 80))
+        with lab.inside(lab.host), nft.Firewall() as firewall:
+            firewall.delete()
+            open_networks()  # forwarding was on before this one: the host was a router already
+        assert talk(server, ("203.0.113.2", 80)) == "198.51.100.2"
+
+
+def test_forward_chain_of_iptables_that_drops(lab: Lab) -> None:
+    iptables = shutil.which("iptables-nft")
+    if iptables is None:
+        pytest.skip("no iptables here to make such a chain with")
+
+    def run(*arguments: str) -> str:
+        return subprocess.run([iptables, *arguments], check=True, capture_output=True, text=True).stdout
+
+    for arguments in (
+        ["-P", "FORWARD", "DROP"],
+        ["-N", "DOCKER-USER"],
+        ["-A", "FORWARD", "-j", "DOCKER-USER"],
+    ):
+        run(*arguments)
+    for _ in range(2):
+        networks = open_networks()
+        assert run("-S", "FORWARD").splitlines() == [
+            "-P FORWARD DROP",
+            "-A FORWARD -j DOCKER-USER",
+            '-A FORWARD -o docker0 -m comment --comment "compatd docker0" -j ACCEPT',
+            '-A FORWARD -i docker0 -m comment --comment "compatd docker0" -j ACCEPT',
+        ]
+    _, inside = lab.start(networks, container("web", **published(("80/tcp", "", "8080"))))
+    with lab.inside(inside):
+        server = serve(80)
+    with lab.inside(lab.outside):
+        beyond = serve(90)
+    with server, beyond:
+        with lab.inside(inside):
+            assert talk(beyond, ("198.51.100.2", 90)) == "198.51.100.1"
+        with lab.inside(lab.outside):
+            assert talk(server, ("198.51.100.1", 8080)) == "198.51.100.2"
+        run("-I", "DOCKER-USER", "-i", "docker0", "-j", "DROP")
+        with lab.inside(inside):
+            assert unreachable(("198.51.100.2", 90))

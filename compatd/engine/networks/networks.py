@@ -12,7 +12,7 @@ from compatd.engine.networks import documents, files, ports
 from compatd.engine.networks.catalog import Catalog
 from compatd.engine.networks.default_bridge import DefaultBridge, mac_for
 from compatd.engine.networks.model import ContainerLike, Endpoint, Json, NetworkLease
-from runtime.net import bridge, conntrack, nft
+from runtime.net import bridge, conntrack, forward, nft
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class Networks:
         self._ipv6 = ports.ipv6_listenable()
         self._bridge = None if config.bridge == "none" else DefaultBridge(config)
         self._firewall: nft.Firewall | None = None
+        self._router = True
 
     # Start and stop of the daemon
 
@@ -57,9 +58,9 @@ class Networks:
             except (EngineError, TypeError, ValueError) as e:
                 log.warning("forgetting endpoint %s: %s", endpoint_id, e)
                 self._store.endpoints.delete(endpoint_id)
-        if self._config.ip_forward:
-            bridge.enable_forwarding()
+        enabled = bool(self._config.ip_forward) and bridge.enable_forwarding()
         if self._config.iptables:
+            self._table_in_force(enabled)
             self.refresh_firewall()
 
     async def close(self) -> None:
@@ -67,6 +68,19 @@ class Networks:
         if self._firewall is not None:
             self._firewall.close()
             self._firewall = None
+
+    def _table_in_force(self, enabled_forwarding: bool) -> None:
+        """As dockerd: a host that forwards only for our sake does not become a router for its neighbours,
+        and stays none after a restart of the daemon. Where another program's chain drops, see
+        `runtime.net.forward`."""
+        table = table_name(self._bridge.name if self._bridge else "")
+        drops = [str(chain) for chain in forward.chains() if chain.drops]
+        self._router = not enabled_forwarding and f"ip {table} forward" not in drops
+        if self._bridge is not None and "ip filter FORWARD" in drops:
+            forward.accept_bridge(self._bridge.name)
+        for other in drops:
+            if not other.startswith(("ip compatd", "ip filter FORWARD")):
+                log.warning("chain %s drops forwarded packets by default, those of containers too", other)
 
     def refresh_firewall(self) -> None:
         """Writes the whole table anew, at one moment; also after another program has thrown it away."""
@@ -77,7 +91,7 @@ class Networks:
             bridge.allow_loopback(self._bridge.name)
             networks.append(self._bridge.firewall)
         bindings = [b for e in self._endpoints.values() for b in _bindings(e)]
-        self._firewall.rebuild(networks, bindings)
+        self._firewall.rebuild(networks, bindings, router=self._router)
 
     def adopt(self, container: ContainerLike) -> Json | None:
         """A container that runs since before this daemon: it keeps what the store says it has.

@@ -11,7 +11,7 @@ BRIDGE = documents.network("bridge", "a1" * 32, "", "bridge")
 MINE = {**documents.network("my-net", "b2" * 32, "", "bridge"), "Labels": {"l": "1", "e": ""}}
 
 
-def passes(network: dict[str, Any], in_use: bool = False, **given: list[str]) -> bool:
+def passes(network: dict[str, Any], in_use: bool = False, **given: Any) -> bool:
     return filters.matches(network, filters.check(given), in_use=in_use)
 
 
@@ -36,7 +36,7 @@ def passes(network: dict[str, Any], in_use: bool = False, **given: list[str]) ->
         ({"label": ["l=2"]}, []),
     ],
 )
-def test_what_passes(given: dict[str, list[str]], expected: list[dict[str, Any]]) -> None:
+def test_what_passes(given: dict[str, Any], expected: list[dict[str, Any]]) -> None:
     assert [n for n in (BRIDGE, MINE) if passes(n, **given)] == expected
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from compatd.engine.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
-from compatd.engine.networks import NetworkLease, Networks, default_bridge, networks, ports, table_name
+from compatd.engine.networks import NetworkLease, Networks, default_bridge, ports, table_name
 from compatd.engine.networks.addresses import AddressPool
-from runtime.net import nft
+from runtime.net import bridge, conntrack, forward, nft
 from tests.integration.net_lab import Events, Tables, config, container
 
 
@@ -24,8 +24,8 @@ class FakeFirewall:
         self.ports: list[nft.Binding] = []
         self.fail: OSError | None = None
 
-    def rebuild(self, networks: list[nft.Network], bindings: list[nft.Binding]) -> None:
-        self.networks, self.ports = networks, list(bindings)
+    def rebuild(self, networks: list[nft.Network], bindings: list[nft.Binding], *, router: bool) -> None:
+        self.networks, self.ports, self.router = networks, list(bindings), router
 
     def publish(self, bindings: list[nft.Binding]) -> None:
         if self.fail:
@@ -45,10 +45,11 @@ def _no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
         self.pool = AddressPool(ipaddress.IPv4Network("172.17.0.0/16"), "172.17.0.1")
 
     monkeypatch.setattr(default_bridge.DefaultBridge, "open", open_bridge)
-    monkeypatch.setattr(networks.nft, "Firewall", FakeFirewall)
-    monkeypatch.setattr(networks.bridge, "allow_loopback", lambda name: None)
-    monkeypatch.setattr(networks.bridge, "enable_forwarding", lambda: None)
-    monkeypatch.setattr(networks.conntrack, "forget_udp", lambda ports: 0)
+    monkeypatch.setattr(nft, "Firewall", FakeFirewall)
+    monkeypatch.setattr(bridge, "allow_loopback", lambda name: None)
+    monkeypatch.setattr(bridge, "enable_forwarding", lambda: False)
+    monkeypatch.setattr(conntrack, "forget_udp", lambda ports: 0)
+    monkeypatch.setattr(forward, "chains", list)
     monkeypatch.setattr(ports, "hold", lambda ip, port, protocol: socket.socket())
     monkeypatch.setattr(ports, "ipv6_listenable", lambda: True)
 
@@ -235,9 +236,9 @@ def test_list_and_inspect(world: World) -> None:
     assert names == ["bridge", "host", "none"]
     assert "Containers" not in world.networks.list()[0]
     assert "Containers" in world.networks.list(detailed=True)[0]
-    (bridge,) = world.networks.list({"driver": ["bridge"]})
-    assert bridge["Options"]["com.docker.network.bridge.name"] == "docker0"
-    inspected = world.networks.inspect(bridge["Id"][:12])
+    (found,) = world.networks.list({"driver": ["bridge"]})
+    assert found["Options"]["com.docker.network.bridge.name"] == "docker0"
+    inspected = world.networks.inspect(found["Id"][:12])
     assert inspected["Name"] == "bridge"
     assert inspected["Status"]["IPAM"]["Subnets"]["172.17.0.0/16"]["IPsInUse"] == 4
     assert world.networks.inspect("none")["Status"] == {"IPAM": {}}
@@ -273,3 +274,22 @@ def test_settings_of_a_container_that_does_not_run(world: World) -> None:
     assert stopped["IPAddress"] == ""
     joined = world.networks.idle_settings(container("y", NetworkMode="container:web"))
     assert joined["Networks"] == {}
+
+
+def test_host_that_forwards_for_us_only_is_no_router(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert World().firewall.router
+    monkeypatch.setattr(bridge, "enable_forwarding", lambda: True)
+    assert not World().firewall.router
+    monkeypatch.setattr(bridge, "enable_forwarding", lambda: False)
+    monkeypatch.setattr(forward, "chains", lambda: [forward.Chain("ip", "compatd", "forward", True)])
+    assert not World().firewall.router  # as before the restart
+
+
+def test_forward_chain_of_iptables_lets_the_bridge_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    accepted: list[str] = []
+    monkeypatch.setattr(forward, "accept_bridge", accepted.append)
+    for drops in (False, True):
+        chain = forward.Chain("ip", "filter", "FORWARD", drops)
+        monkeypatch.setattr(forward, "chains", lambda chain=chain: [chain])
+        assert World().firewall.router
+    assert accepted == ["docker0"]
