@@ -1,5 +1,6 @@
 """The engine under test, and short ways to make containers on it."""
 
+import ipaddress
 import os
 import secrets
 from dataclasses import dataclass
@@ -163,6 +164,17 @@ class Engine:
             out, err = demux(stream.read_all())
         code = self.wire.get(f"/exec/{exec_id}/json")["ExitCode"]
         return Ended(exec_id, code, out.decode(), err.decode())
+
+    def get_from(self, container: str, address: str, port: int) -> str:
+        """What an HTTP server answers to a container, headers and all (busybox's wget needs a libc that it has not)."""
+        script = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 10 {address} {port}"
+        return self.exec(container, "sh", "-c", script).out
+
+    def bridge(self) -> tuple[ipaddress.IPv4Network, str]:
+        """The default network's subnet, and the engine's own address on it."""
+        config = self.wire.get("/networks/bridge")["IPAM"]["Config"][0]
+        subnet = ipaddress.IPv4Network(config["Subnet"])
+        return subnet, str(config.get("Gateway") or next(subnet.hosts()))
 
     # -- cleaning up
 

@@ -4,11 +4,12 @@ An engine under test may live in a network namespace of its own (`CONFORMANCE_NE
 that its bridges and firewall rules stay apart from the machine's. Published ports are then reached from inside.
 """
 
+import contextlib
 import ctypes
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,20 +28,24 @@ def prefix() -> list[str]:
     return ["nsenter", f"--net=/run/netns/{name()}", "--"] if name() else []
 
 
-def inside(function: Callable[[], T]) -> T:
-    """Run `function` in a thread that has joined the engine's network namespace; sockets made there stay in it."""
-    if not name():
+def inside(function: Callable[[], T], pid: int = 0) -> T:
+    """Run `function` in a thread that has joined the engine's network namespace, or that of process `pid`.
+
+    Sockets made there stay in it.
+    """
+    if not name() and not pid:
         return function()
+    path = Path(f"/proc/{pid}/ns/net") if pid else Path("/run/netns") / name()
     results: list[T] = []
     errors: list[BaseException] = []
 
     def work() -> None:
         try:
             libc = ctypes.CDLL(None, use_errno=True)
-            fd = os.open(Path("/run/netns") / name(), os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 if libc.setns(fd, CLONE_NEWNET) != 0:
-                    raise OSError(ctypes.get_errno(), f"setns to {name()}")
+                    raise OSError(ctypes.get_errno(), f"setns to {path}")
             finally:
                 os.close(fd)
             results.append(function())
@@ -79,17 +84,41 @@ def udp_ask(address: str, port: int, question: bytes, timeout: float = 1) -> byt
         return sock.recv(65536)
 
 
-def listener(address: str = "127.0.0.1", kind: int = socket.SOCK_STREAM) -> socket.socket:
-    """A socket on a free port there; `getsockname()` tells which."""
+def listener(
+    address: str = "127.0.0.1", kind: int = socket.SOCK_STREAM, port: int = 0, pid: int = 0
+) -> socket.socket:
+    """A socket there (or where process `pid` is); port 0 takes a free one, `getsockname()` tells which."""
 
     def make() -> socket.socket:
         sock = socket.socket(socket.AF_INET, kind)
-        sock.bind((address, 0))
+        sock.bind((address, port))
         if kind == socket.SOCK_STREAM:
             sock.listen(16)
         return sock
 
-    return inside(make)
+    return inside(make, pid)
+
+
+@contextlib.contextmanager
+def udp_echo(port: int, pid: int) -> Iterator[None]:
+    """Answer datagrams with "got " and what they held, in the network of process `pid`."""
+    with listener("0.0.0.0", socket.SOCK_DGRAM, port, pid) as sock:
+        sock.settimeout(0.2)
+        done = threading.Event()
+
+        def serve() -> None:
+            while not done.is_set():
+                with contextlib.suppress(TimeoutError):
+                    data, peer = sock.recvfrom(65536)
+                    sock.sendto(b"got " + data, peer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:

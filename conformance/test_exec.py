@@ -116,13 +116,12 @@ def test_terminal_by_cli(engine: Engine, cli: Cli, box: str) -> None:
 
 
 @pytest.mark.operation(*EXEC, "ExecResize")
-def test_resize_by_cli(engine: Engine, cli: Cli, box: str) -> None:
+def test_resize_by_cli(engine: Engine, cli: Cli) -> None:
+    box = engine.sleeper()
     script = "trap 'stty size' WINCH; echo up; while :; do sleep 0.1; done"
     with cli.terminal("exec", "-it", box, "sh", "-c", script) as terminal:
         terminal.expect(b"up")
         terminal.resize_until(44, 144, b"44 144")
-        terminal.send(b"\x1c")
-        terminal.finish()
 
 
 @pytest.mark.operation(*EXEC)

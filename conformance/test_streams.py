@@ -255,7 +255,6 @@ def test_window_size_by_cli(engine: Engine, cli: Cli) -> None:
     with cli.terminal("run", "--rm", "-it", engine.image, "sh", "-c", script, rows=30, columns=100) as terminal:
         terminal.expect(b"up")
         terminal.resize_until(41, 123, b"41 123")
-        terminal.send(b"\x1c")
 
 
 @pytest.mark.operation(*RUN)
