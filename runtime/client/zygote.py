@@ -24,6 +24,18 @@ _PADDING = "-" * 100
 _TOO_SHORT = 1.0
 
 
+def _interpreter() -> int:
+    """Fd of a read-only mount of the interpreter, so that no container can write to it (CVE-2019-5736); -1
+    when it cannot be had (not root: nothing can be started then either)."""
+    from runtime.init import selfexe
+
+    try:
+        return selfexe.readonly_fd()
+    except OSError as error:
+        _log.warning("containers could reach a writable interpreter: %s", error)
+        return -1
+
+
 class Zygote:
     """One process at a time; `launch` may be called as soon as `open` was."""
 
@@ -51,14 +63,17 @@ class Zygote:
         isal = importlib.util.find_spec("isal")
         if isal is not None and isal.origin:
             paths.append(str(Path(isal.origin).parent.parent))
+        interpreter = _interpreter()
+        held = [str(interpreter)] if interpreter >= 0 else []
         fd = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(script), str(theirs.fileno()), *paths, _PADDING],
+                [sys.executable, "-I", "-S", str(script), str(theirs.fileno()), *held, *paths, _PADDING],
                 stdin=subprocess.DEVNULL,
                 stdout=fd,
                 stderr=fd,
-                pass_fds=[theirs.fileno()],
+                executable=f"/proc/self/fd/{interpreter}" if held else None,
+                pass_fds=[theirs.fileno(), *map(int, held)],
                 start_new_session=True,  # a Ctrl-C for the daemon is not for it
                 cwd="/",
                 env={
@@ -74,6 +89,8 @@ class Zygote:
             raise
         finally:
             os.close(fd)
+            if interpreter >= 0:
+                os.close(interpreter)
             theirs.close()
         self._sock = ours
         self._since = time.monotonic()
