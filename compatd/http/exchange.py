@@ -74,7 +74,7 @@ class Exchange(Http):
             try:
                 head = await self._read_head()
             except Refused as refused:
-                await self._refuse(refused.status)
+                await self._refuse(refused)
                 return
             self.head = head
             self.stage = Stage.HANDLER
@@ -116,10 +116,10 @@ class Exchange(Http):
         self.expecting_continue = head.expects_continue and bool(self.request_body)
         return head
 
-    async def _refuse(self, status: str) -> None:
+    async def _refuse(self, refused: Refused) -> None:
         await self._send(
-            f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-            f"Connection: close\r\n\r\n{status}".encode()
+            f"HTTP/1.1 {refused.status}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            f"Connection: close\r\n\r\n{refused.text}".encode()
         )
         await self.protocol.linger(LINGER)
 

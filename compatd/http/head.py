@@ -17,11 +17,14 @@ _VERSION = re.compile(r"HTTP/([0-9])\.([0-9])\Z")
 
 
 class Refused(Exception):
-    """The head can't be served. ``status`` is a status line's rest, such as ``400 Bad Request``."""
+    """The head can't be served. ``status`` is a status line's rest, such as ``400 Bad Request``; the body's
+    text is the same unless given.
+    """
 
-    def __init__(self, status: str = "400 Bad Request") -> None:
+    def __init__(self, status: str = "400 Bad Request", text: str = "") -> None:
         super().__init__(status)
         self.status = status
+        self.text = text or status
 
 
 class Head:
@@ -56,7 +59,7 @@ class Head:
         self.expects_continue = minor == 1 and "100-continue" in headers.get("expect", "").lower()
         if "transfer-encoding" in headers and minor:
             if headers["transfer-encoding"].lower() != "chunked":
-                raise Refused("501 Not Implemented")
+                raise Refused("501 Not Implemented", "Unsupported transfer encoding")
             self.chunked = True
         elif "content-length" in headers:
             self.length = _length(headers["content-length"])

@@ -296,6 +296,12 @@ def test_what_is_no_request(running: Running, data: bytes, status: str) -> None:
     assert body == status.encode()
 
 
+def test_unknown_transfer_encodings(running: Running) -> None:
+    answer = running.exchange(b"GET /_ping HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 501 Not Implemented\r\n")
+    assert answer.endswith(b"\r\n\r\nUnsupported transfer encoding")
+
+
 def test_large_heads_are_taken(running: Running) -> None:
     assert running.request("GET", "/_ping", headers=("X-A: " + "a" * 900_000,))[2] == b"OK"
 
