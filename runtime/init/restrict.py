@@ -118,14 +118,17 @@ class MaskedPaths(Operation):
                 fd = _open_existing(road, path)
                 if fd < 0:
                     continue
-                if os.fstat(fd).st_mode & 0o170000 == 0o040000:
-                    if empty < 0:
-                        empty = self._empty()
-                    tree = s.open_tree(empty, b"")
-                else:
+                if os.fstat(fd).st_mode & 0o170000 != 0o040000:
                     tree = s.open_tree(road.null_device(), b"")
+                elif empty < 0:
+                    # The mount itself goes to the first folder: before Linux 6.15 a mount can be copied
+                    # only when it is attached.
+                    tree = empty = self._empty()
+                else:
+                    tree = s.open_tree(empty, b"")
                 s.move_mount(tree, fd)
-                os.close(tree)
+                if tree != empty:
+                    os.close(tree)
                 os.close(fd)
             except OSError as error:
                 raise StepError(f"can't mask path {path}: {reason(error)}") from None

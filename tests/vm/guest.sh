@@ -10,4 +10,4 @@ export PATH="$project/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 ip link set lo up
 echo "guest: Linux $(uname -r), $(systemctl --version | head -n 1), up $(cut -d' ' -f1 /proc/uptime) s"
 tr '\n' '\0' </mnt/tree/arguments | xargs -0 .venv/bin/python -m pytest -p tests.vm.console -o addopts= \
-    --import-mode=importlib --strict-markers -q --no-header --no-summary -p no:cacheprovider
+    --import-mode=importlib --strict-markers -q --no-header --no-summary --tb=short -p no:cacheprovider

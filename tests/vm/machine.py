@@ -34,6 +34,7 @@ def run(*command: str, input: bytes | None = None, check: bool = True) -> subpro
     """A command with its output as text. With `check` an exit code other than 0 is an AssertionError."""
     done = subprocess.run(command, input=input, capture_output=True, timeout=PATIENCE, check=False)
     out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    __tracebackhide__ = True
     assert not check or done.returncode == 0, f"{command} gave {done.returncode}: {out}{err}"
     return subprocess.CompletedProcess(command, done.returncode, out, err)
 

@@ -48,7 +48,8 @@ def test_info(machine: Machine) -> None:
         "info", "-f", "{{.MemoryLimit}} {{.SwapLimit}} {{.PidsLimit}} {{.CPUShares}}"
     ).stdout
     assert told == "true true true true\n"
-    assert "WARNING" not in machine.docker("info").stderr
+    warned = [line for line in machine.docker("info").stderr.splitlines() if "bridge-nf-call" not in line]
+    assert warned == []
 
 
 def test_output(machine: Machine) -> None:

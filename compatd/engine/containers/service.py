@@ -125,6 +125,7 @@ class Containers:
 
     async def open(self) -> None:
         """Load all containers and find those again that outlived the last daemon."""
+        self.info = sysinfo.detect()  # once more: the networks, opened by now, have turned forwarding on
         await recovery.open_all(self)
 
     async def close(self) -> None:
