@@ -154,18 +154,16 @@ def decompressor(kind: str) -> Callable[[Iterator[bytes]], Iterator[bytes]]:
 
 
 class LayerStream:
-    """Plain tar chunks out of `source` (an fd); the original goes to the fd `copy` when one is given.
+    """Plain tar chunks out of `source` (an fd); the original goes to the fd `copy` when that is set.
 
     `open()` reads the first bytes and chooses the decompressor; then `chunks()` may be iterated once, also
     after a chroot. When it has ended, `digests()` says what passed. Errors of the reading thread are
     raised by `chunks()`: TarError or OSError.
     """
 
-    def __init__(
-        self, source: int, copy: int = -1, *, hash_raw: bool = True, hash_plain: bool = True
-    ) -> None:
+    def __init__(self, source: int, *, hash_raw: bool = True, hash_plain: bool = True) -> None:
         self._source = source
-        self._copy = copy
+        self.copy = -1
         self._queue: Queue[bytes | BaseException | None] = Queue(QUEUE)
         self._hashing: Queue[bytes | None] = Queue(QUEUE)
         self._raw = hashlib.sha256() if hash_raw else None
@@ -194,10 +192,10 @@ class LayerStream:
         self._head = b""
         while data:
             self.raw_size += len(data)
-            if self._copy >= 0:
+            if self.copy >= 0:
                 view = memoryview(data)
                 while view:
-                    view = view[os.write(self._copy, view) :]
+                    view = view[os.write(self.copy, view) :]
             if self.kind and self._raw is not None:
                 self._raw.update(data)
             yield data

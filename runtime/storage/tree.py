@@ -1,13 +1,16 @@
 """Placing files under one folder without ever stepping out of it.
 
-The caller has chrooted into the folder, so the kernel confines every path; besides, each parent is walked
-component by component on directory fds, and a symlink on the way is followed only inside the chroot. The
-fds of recently used parents are kept, which saves most lookups: archives list folders one after another.
+Each parent is walked component by component on directory fds; a symlink on the way is followed by the kernel
+with the folder as root (openat2, RESOLVE_IN_ROOT), as it would be in a container. The worker is chrooted as
+well. The fds of recently used parents are kept: archives list folders one after another.
 """
 
 import errno
 import os
 import stat
+from collections.abc import Callable
+
+from runtime import syscalls
 
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 CACHED = 128
@@ -36,10 +39,18 @@ def clean(name: bytes) -> bytes:
 
 
 class Tree:
-    """The folder being filled; paths are relative, cleaned bytes."""
+    """The folder being filled; paths are relative, cleaned bytes.
 
-    def __init__(self, root: int) -> None:
+    With `lost` (a folder's fd) what is removed is moved there under a number instead, and `moved` is called
+    with its path and that number.
+    """
+
+    def __init__(self, root: int, lost: int = -1, moved: Callable[[bytes, int], None] | None = None) -> None:
         self.root = root
+        self._lost = lost
+        self._moved = moved
+        self._moves = 0
+        self._through: set[bytes] = set()
         self._open: dict[bytes, int] = {b"": root}
 
     def parent(self, path: bytes) -> tuple[int, bytes]:
@@ -70,7 +81,8 @@ class Tree:
         return fd
 
     def _through_link(self, path: bytes) -> int:
-        fd = os.open(b"/" + path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._through.add(path)
+        fd = syscalls.openat2(self.root, path, os.O_RDONLY | os.O_DIRECTORY, syscalls.RESOLVE_IN_ROOT)
         key = b"\0link"  # no path can be called so
         old = self._open.pop(key, None)
         if old is not None:
@@ -84,6 +96,15 @@ class Tree:
                 os.close(self._open.pop(path))
                 if len(self._open) < CACHED // 2:
                     return
+
+    def linked(self, path: bytes) -> bool:
+        """Whether a symlink was followed on the way to `path`."""
+        return bool(self._through) and any(path.startswith(link + b"/") for link in self._through)
+
+    def close(self) -> None:
+        """Close everything, the root too."""
+        self.forget()
+        os.close(self.root)
 
     def forget(self) -> None:
         """Close all remembered folders: something on their paths is being replaced."""
@@ -102,7 +123,12 @@ class Tree:
             mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
         except FileNotFoundError:
             return
-        if stat.S_ISDIR(mode):
+        if self._moved and (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+            os.rename(name, b"%d" % self._moves, src_dir_fd=parent, dst_dir_fd=self._lost)
+            self._moved(path, self._moves)
+            self._moves += 1
+            self.forget()
+        elif stat.S_ISDIR(mode):
             fd = os.open(name, OPEN_DIRECTORY, dir_fd=parent)
             try:
                 empty(fd)

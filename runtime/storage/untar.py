@@ -6,189 +6,18 @@ looked up before the chroot; from there on only system calls on bytes.
 
 import os
 import stat
-from collections.abc import Iterator
 from typing import Any
 
 from runtime.storage import tarheader as tar
-from runtime.storage.tarheader import BLOCK, Entry, TarError
+from runtime.storage.recipe import Writer
+from runtime.storage.tarheader import Entry, TarError
+from runtime.storage.tarreader import Reader, Source
 from runtime.storage.tarstream import LayerStream
 from runtime.storage.tree import Breakout, Tree, clean
 
 WHITEOUT = b".wh."
 OPAQUE = b".wh..wh..opq"
 _SPECIAL = 0o7000
-
-
-class Source:
-    """Reads of exact lengths out of a stream of chunks."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._chunk = b""
-        self._at = 0
-
-    def _more(self) -> bool:
-        for chunk in self._chunks:
-            if chunk:
-                self._chunk, self._at = chunk, 0
-                return True
-        return False
-
-    def take(self, count: int) -> bytes:
-        """`count` bytes; fewer only at the end of the stream."""
-        data = self._chunk[self._at : self._at + count]
-        self._at += len(data)
-        while len(data) < count and self._more():
-            rest = self._chunk[: count - len(data)]
-            self._at = len(rest)
-            data += rest
-        return data
-
-    def write_to(self, fd: int, count: int) -> None:
-        """Write the next `count` bytes to `fd`; raises TarError when the stream ends before."""
-        while count:
-            left = len(self._chunk) - self._at
-            if not left:
-                if not self._more():
-                    raise TarError("unexpected EOF")
-                continue
-            size = min(left, count)
-            view = memoryview(self._chunk)[self._at : self._at + size]
-            while view:
-                view = view[os.write(fd, view) :]
-            self._at += size
-            count -= size
-
-    def skip(self, count: int) -> None:
-        """Pass over `count` bytes; raises TarError when the stream ends before."""
-        while count:
-            left = len(self._chunk) - self._at
-            if not left:
-                if not self._more():
-                    raise TarError("unexpected EOF")
-                continue
-            size = min(left, count)
-            self._at += size
-            count -= size
-
-    def drain(self) -> None:
-        """Read what is left, so that the digests cover all of it."""
-        for _ in self._chunks:
-            pass
-
-
-class Reader:
-    """The members of a tar, extended headers applied; after each, its data must be read or skipped."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self._pending = 0
-
-    def _extended(self, entry: Entry) -> bytes:
-        if not 0 <= entry.size <= tar.MAX_EXTENDED:
-            raise TarError("archive/tar: header field too long")
-        data = self.source.take(entry.size)
-        if len(data) < entry.size:
-            raise TarError("unexpected EOF")
-        self.source.skip(-entry.size % BLOCK)
-        return data
-
-    def next(self) -> Entry | None:
-        """The next member or None at the end. Raises TarError."""
-        long_name = long_link = b""
-        records: dict[bytes, bytes] = {}
-        while True:
-            block = self.source.take(BLOCK)
-            if not block:
-                return None
-            if len(block) < BLOCK:
-                raise TarError("unexpected EOF")
-            if block == tar.ZERO_BLOCK:
-                return None
-            entry = tar.parse(block)
-            kind = entry.type
-            if kind == tar.PAX_LOCAL:
-                records = tar.pax_records(self._extended(entry))
-            elif kind == tar.PAX_GLOBAL:
-                self._extended(entry)  # a comment, as git writes it; dockerd ignores it too
-            elif kind == tar.GNU_LONG_NAME:
-                long_name = self._extended(entry).rstrip(b"\0")
-            elif kind == tar.GNU_LONG_LINK:
-                long_link = self._extended(entry).rstrip(b"\0")
-            else:
-                break
-        if kind == tar.GNU_SPARSE:
-            self._old_sparse(entry, block)
-        if long_name:
-            entry.name = long_name
-            if kind == tar.REGULAR and long_name.endswith(b"/"):
-                entry.type, entry.stored = tar.DIRECTORY, 0
-        if long_link:
-            entry.link = long_link
-        if records:
-            tar.apply_pax(entry, records)
-            if tar.wants_embedded_map(records) and entry.type == tar.REGULAR:
-                self._embedded_map(entry, records)
-        self._pad = -entry.stored % BLOCK
-        return entry
-
-    def _old_sparse(self, entry: Entry, block: bytes) -> None:
-        real = tar.number(block[483:495])
-        numbers = tar.gnu_sparse_numbers(block, 386, 4)
-        more = block[482]
-        while more:
-            extension = self.source.take(BLOCK)
-            if len(extension) < BLOCK:
-                raise TarError("unexpected EOF")
-            numbers += tar.gnu_sparse_numbers(extension, 0, 21)
-            if len(numbers) > 2 * tar.MAX_SPARSE:
-                raise TarError("archive/tar: invalid tar header")
-            more = extension[504]
-        entry.type = tar.REGULAR
-        entry.size = real
-        entry.sparse = tar.sparse_map(numbers, real)
-
-    def _embedded_map(self, entry: Entry, records: dict[bytes, bytes]) -> None:
-        entry.size = tar.number(b"%o" % int(records.get(b"GNU.sparse.realsize", b"0") or 0))
-        text = b""
-        wanted = -1
-        while wanted < 0 or text.count(b"\n") < 1 + 2 * wanted:
-            block = self.source.take(BLOCK)
-            if len(block) < BLOCK or len(text) > tar.MAX_EXTENDED:
-                raise TarError("archive/tar: invalid tar header")
-            text += block
-            entry.stored -= BLOCK
-            if wanted < 0 and b"\n" in text:
-                head = text[: text.index(b"\n")]
-                if not head.isdigit() or int(head) > tar.MAX_SPARSE:
-                    raise TarError("archive/tar: invalid tar header")
-                wanted = int(head)
-        lines = text.split(b"\n")[1 : 1 + 2 * wanted]
-        if entry.stored < 0 or not all(line.isdigit() for line in lines):
-            raise TarError("archive/tar: invalid tar header")
-        entry.sparse = tar.sparse_map([int(line) for line in lines], entry.size)
-
-    def skip_data(self, entry: Entry) -> None:
-        """Pass over the member's data."""
-        self.source.skip(entry.stored + self._pad)
-
-    def write_data(self, entry: Entry, fd: int) -> None:
-        """Write the member's data to `fd`, holes left as holes, and its padding passed over."""
-        if entry.sparse is None:
-            if entry.stored:
-                self.source.write_to(fd, entry.stored)
-            if self._pad:
-                self.source.skip(self._pad)
-            return
-        left = entry.stored
-        for offset, length in entry.sparse:
-            if length > left:
-                raise TarError("archive/tar: sparse file references non-existent data")
-            os.lseek(fd, offset, os.SEEK_SET)
-            self.source.write_to(fd, length)
-            left -= length
-        os.ftruncate(fd, entry.size)
-        self.source.skip(left + self._pad)
 
 
 class Unpacker:
@@ -239,7 +68,8 @@ class Unpacker:
             parent, name = self.tree.parent(path)
             fd = os.open(name, flags, entry.mode & 0o777, dir_fd=parent)
         try:
-            reader.write_data(entry, fd)
+            # A file reached through a link may be elsewhere when it is looked for again
+            reader.write_data(entry, b"" if self.tree.linked(path) else path, fd)
             if entry.uid or entry.gid or self._setgid:
                 os.fchown(fd, entry.uid, entry.gid)
             if entry.mode & _SPECIAL:
@@ -361,11 +191,11 @@ class Unpacker:
     def finish(self) -> None:
         """Folder times (and set-group-ID bits that a chown cleared), now that nothing more is put in."""
         for path, (atime, mtime, mode) in self._directories.items():
-            parent, name = self.tree.parent(path)
             try:
+                parent, name = self.tree.parent(path)
                 found = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            except FileNotFoundError:
-                continue
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # replaced meanwhile
             if not stat.S_ISDIR(found.st_mode):
                 continue
             if found.st_mode & 0o7777 != mode:
@@ -390,49 +220,88 @@ def _set_xattrs(target: int | bytes, xattrs: dict[bytes, bytes]) -> None:
                 raise
 
 
-def enter(target: str) -> Tree:
-    """Make `target` this process's root, for good. Raises OSError."""
-    root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    os.fchdir(root)
-    os.chroot(".")
-    os.umask(0)
-    return Tree(root)
+class Recipe:
+    """The recipe and the lost files of a layer folder, opened before anything hostile is read."""
+
+    def __init__(self, layer: int) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        os.mkdir("lost", 0o700, dir_fd=layer)
+        self._layer = layer
+        self.lost = os.open("lost", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=layer)
+        self._fd = os.open("recipe", flags, 0o600, dir_fd=layer)
+        self.writer = Writer(self._fd)
+
+    def close(self, *, keep: bool) -> None:
+        """Finish it, or remove it when the blob is kept anyway."""
+        if keep:
+            self.writer.finish()
+        else:
+            os.unlink("recipe", dir_fd=self._layer)
+        os.close(self._fd)
+        os.close(self.lost)
+        try:
+            os.rmdir("lost", dir_fd=self._layer)
+        except OSError:
+            pass  # it holds something
+
+
+def unpack(tree: Tree, source: Source) -> Unpacker:
+    """Place all members of a tar into `tree`, and read the stream to its end. Raises as `Unpacker.put`."""
+    unpacker = Unpacker(tree)
+    reader = Reader(source)
+    while (entry := reader.next()) is not None:
+        try:
+            unpacker.put(entry, reader)
+        except Breakout:
+            raise TarError(f'invalid path "{_shown(entry.name)}"') from None
+        except OSError as error:
+            text = f"/{_shown(entry.name)}: {(error.strerror or str(error)).lower()}"
+            raise Failed(text, error.errno) from error
+    unpacker.finish()
+    source.drain()
+    return unpacker
+
+
+class Failed(Exception):
+    """A member could not be placed: (text for the client, errno)."""
 
 
 def apply(arguments: dict[str, Any], fds: list[int]) -> dict[str, Any]:
-    """Unpack the (compressed) tar read from `fds[0]` into the existing folder `arguments["target"]`.
+    """Unpack the (compressed) tar read from `fds[0]` into the folder `diff` of `arguments["layer"]`.
 
-    Arguments: "target": absolute path; "copy": path of a new file for the bytes as received, or absent;
-    "hash_raw": false when the caller knows the compressed digest already.
+    Arguments: "layer": absolute path of a folder with an empty `diff`; "hash_raw": false when the caller
+    knows the compressed digest already; "blob": name of a new file in it for the bytes as received, when
+    they come compressed and are wanted. Of a plain tar a recipe is written instead (see `recipe`).
     Answer: {"digest", "size" (as received), "diff_id", "plain_size", "compression", "layer_size" (bytes of
     files), "entries"}; or {"error": text} for an archive or a disk that is at fault.
     """
-    copy = -1
-    if arguments.get("copy"):
-        copy = os.open(arguments["copy"], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    entry: Entry | None = None
     try:
-        stream = LayerStream(fds[0], copy, hash_raw=arguments.get("hash_raw", True))
+        layer = os.open(arguments["layer"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stream = LayerStream(fds[0], hash_raw=arguments.get("hash_raw", True))
         stream.open()
-        unpacker = Unpacker(enter(arguments["target"]))
-        source = Source(stream.chunks())
-        reader = Reader(source)
-        while (entry := reader.next()) is not None:
-            unpacker.put(entry, reader)
-        unpacker.finish()
-        source.drain()
-        result = stream.digests()
-    except Breakout:
-        name = _shown(entry.name) if entry else ""
-        return {"error": f'invalid path "{name}" is outside of the layer'}
+        recipe = None
+        if not stream.kind:
+            recipe = Recipe(layer)
+        elif arguments.get("blob"):
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            stream.copy = os.open(arguments["blob"], flags, 0o600, dir_fd=layer)
+        root = os.open("diff", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=layer)
+        os.fchdir(root)
+        os.chroot(".")
+        os.umask(0)
+        if recipe:
+            tree = Tree(root, recipe.lost, recipe.writer.moved)
+            unpacker = unpack(tree, Source(stream.chunks(), recipe.writer))
+            recipe.close(keep=True)
+        else:
+            unpacker = unpack(Tree(root), Source(stream.chunks()))
+    except Failed as error:
+        return {"error": error.args[0], "errno": error.args[1]}
     except TarError as error:
         return {"error": str(error)}
     except OSError as error:
-        name = _shown(entry.name) if entry else ""
-        return {"error": f"/{name}: {(error.strerror or str(error)).lower()}", "errno": error.errno}
-    result["layer_size"] = unpacker.size
-    result["entries"] = unpacker.count
-    return result
+        return {"error": (error.strerror or str(error)).lower(), "errno": error.errno}
+    return {**stream.digests(), "layer_size": unpacker.size, "entries": unpacker.count}
 
 
 def _shown(name: bytes) -> str:

@@ -35,33 +35,56 @@ IMAGE_NAME = "io.containerd.image.name"
 REF_NAME = "org.opencontainers.image.ref.name"
 
 
+@dataclass(slots=True)
+class Member:
+    """What became of a member: a `file` at `path`, a `layer` unpacked at `path`, or a `known` layer left out.
+
+    `size` is that in the archive; `result` the unpacking's, as `Layers.from_folder` takes it.
+    """
+
+    kind: str
+    path: Path
+    size: int
+    name: str
+    result: Json = field(default_factory=dict)
+
+
 class Archive:
     """Members of a spooled archive by their names, links followed."""
 
     def __init__(self, folder: Path, index: bytes) -> None:
-        self._folder = folder
-        self._members: dict[str, tuple[str, Path, str]] = {}
+        self._members: dict[str, Member] = {}
+        self._links: dict[str, tuple[str, str]] = {}
         for line in index.split(b"\n\0"):
             if not line:
                 continue
-            kind, number, _, name, link = line.split(b"\0", 4)
-            path = folder / number.decode()
-            self._members[_text(name)] = (kind.decode(), path, _text(link))
+            kind, number, size, raw_name, extra = line.split(b"\0", 4)
+            name = _text(raw_name)
+            self._members.pop(name, None)
+            self._links.pop(name, None)
+            if kind in (b"symlink", b"hardlink"):
+                self._links[name] = (kind.decode(), _text(extra))
+                continue
+            member = Member(kind.decode(), folder / number.decode(), int(size), name)
+            if kind == b"layer":
+                diff_id, files, _ = extra.decode().split(" ")
+                member.result = {
+                    "diff_id": diff_id, "digest": diff_id, "size": int(size), "plain_size": int(size),
+                    "layer_size": int(files), "compression": "",
+                }  # fmt: skip
+            self._members[name] = member
 
-    def find(self, name: str) -> Path | None:
-        """The file of that name; links, which old archives have for equal layers, are followed inside."""
+    def find(self, name: str) -> Member | None:
+        """The member of that name; links, which old archives have for equal layers, are followed inside."""
         for _ in range(40):
             name = posixpath.normpath("/" + name)[1:]
-            member = self._members.get(name)
-            if member is None:
-                return None
-            kind, path, link = member
-            if kind == "file":
-                return path
+            if name not in self._links:
+                return self._members.get(name)
+            kind, link = self._links[name]
             name = link if kind == "hardlink" or link.startswith("/") else f"{posixpath.dirname(name)}/{link}"
         return None
 
-    def path(self, name: str) -> Path:
+    def member(self, name: str) -> Member:
         """As `find`; raises EngineError when it is not there."""
         found = self.find(name)
         if found is None:
@@ -70,10 +93,10 @@ class Archive:
 
     async def read(self, name: str) -> bytes:
         """A small file's content. Raises EngineError."""
-        path = self.path(name)
-        if path.stat().st_size > MAX_JSON:
-            raise EngineError(f"{name} is too large")
-        return await asyncio.to_thread(path.read_bytes)
+        member = self.member(name)
+        if member.kind != "file" or member.size > MAX_JSON:
+            raise EngineError(f"{name} is no JSON file")
+        return await asyncio.to_thread(member.path.read_bytes)
 
     async def json(self, name: str) -> Any:
         """A JSON file's value. Raises EngineError."""
@@ -95,13 +118,18 @@ def _text(name: bytes) -> str:
 
 
 @asynccontextmanager
-async def spooled(overlay: Overlay, runtime: Any, chunks: AsyncIterator[bytes]) -> AsyncIterator[Archive]:
-    """The archive that comes in `chunks`; its files are gone after the block. Raises EngineError."""
+async def spooled(
+    overlay: Overlay, runtime: Any, chunks: AsyncIterator[bytes], known: list[str]
+) -> AsyncIterator[Archive]:
+    """The archive that comes in `chunks`; what is left of it is gone after the block. Raises EngineError.
+
+    `known` has the hex of digests whose members need not be kept.
+    """
     folder = overlay.prepare_layer()
     target = folder / "diff"
 
     async def work(source: int) -> Any:
-        return await runtime.worker(SPOOL, {"target": str(target)}, [source])
+        return await runtime.worker(SPOOL, {"target": str(target), "known": known}, [source])
 
     try:
         answer = await piped(chunks, work)

@@ -65,7 +65,7 @@ class Index:
         for chain_id in self.overlay.layer_ids():
             if chain_id not in self.layers:
                 self.overlay.remove_layer(chain_id)
-        blobs = {layer.digest for layer in self.layers.values()}
+        blobs = {layer.digest for layer in self.layers.values() if layer.compression}
         for path in self.overlay.blobs.iterdir():
             if f"sha256:{path.name}" not in blobs:
                 self.overlay.discard(path)

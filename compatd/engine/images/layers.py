@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,9 @@ from compatd.engine.errors import EngineError
 from compatd.engine.images.index import Index, Pins
 from compatd.engine.images.model import Layer, chain_ids
 from runtime.client.types import WorkerError
+from runtime.storage.recipe import rebuild
+from runtime.storage.tarheader import TarError
+from runtime.storage.tarstream import decompressor
 
 UNTAR = "runtime.storage.untar:apply"
 Result = TypeVar("Result")
@@ -31,6 +35,10 @@ class Layers:
         self._slots = asyncio.Semaphore(_PARALLEL)
         self._busy: dict[str, asyncio.Lock] = {}
 
+    def chain(self, parent: str, diff_id: str) -> str:
+        """The chain ID of a layer on top of `parent` ("" for none)."""
+        return chain_ids([parent, diff_id])[1] if parent else diff_id
+
     async def from_file(
         self,
         path: Path,
@@ -41,13 +49,13 @@ class Layers:
         digest: str = "",
         progress: Progress | None = None,
     ) -> Layer:
-        """The layer of the (compressed) tar at `path`, which also becomes the layer's blob (by a hard link).
+        """The layer of the (compressed) tar at `path`; one that is compressed also becomes its blob.
 
         `diff_id` is what the config promises, `digest` the blob's, when it has been checked already.
         `progress(read, total)` is called about ten times a second while it unpacks.
         Raises EngineError for an archive that is broken or another one.
         """
-        chain_id = chain_ids([parent, diff_id])[1] if parent else diff_id
+        chain_id = self.chain(parent, diff_id)
         pins.add(chain_id)
         async with self._busy.setdefault(chain_id, asyncio.Lock()), self._slots:
             known = self._index.layers.get(chain_id)
@@ -70,25 +78,61 @@ class Layers:
                 os.close(source)
                 self._overlay.discard(prepared)
 
-    async def from_stream(self, chunks: AsyncIterator[bytes], pins: Pins) -> Layer:
-        """A base layer of whatever tar comes, compressed or not. Raises EngineError."""
+    async def from_stream(
+        self, chunks: AsyncIterator[bytes], pins: Pins, *, parent: str = "", diff_id: str = ""
+    ) -> Layer:
+        """A layer of whatever tar comes, compressed or not; `diff_id` is checked if given."""
         prepared = self._overlay.prepare_layer()
-        blob = prepared / "blob"
 
         async def work(source: int) -> dict[str, Any]:
             async with self._slots:
-                return await self._unpack({"copy": str(blob)}, prepared, source)
+                return await self._unpack({"blob": "blob"}, prepared, source)
 
         try:
             result = await piped(chunks, work)
-            pins.add(result["diff_id"])
-            known = self._index.layers.get(result["diff_id"])
-            return known or self._commit(prepared, blob, "", result)
+            if diff_id and result["diff_id"] != diff_id:
+                raise EngineError(
+                    f'invalid diffID for layer: expected "{diff_id}", got "{result["diff_id"]}"'
+                )
+            chain_id = self.chain(parent, result["diff_id"])
+            pins.add(chain_id)
+            known = self._index.layers.get(chain_id)
+            return known or self._commit(prepared, prepared / "blob", parent, result)
         finally:
             self._overlay.discard(prepared)
 
+    def from_folder(self, prepared: Path, parent: str, result: dict[str, Any], pins: Pins) -> Layer:
+        """A layer that was unpacked with its recipe already; the folder is moved."""
+        chain_id = self.chain(parent, result["diff_id"])
+        pins.add(chain_id)
+        return self._index.layers.get(chain_id) or self._commit(prepared, prepared, parent, result)
+
+    def plain(self, layer: Layer) -> Iterator[bytes]:
+        """The layer's uncompressed tar; to be iterated in a thread. Raises OSError, ValueError, TarError."""
+        if not layer.compression:
+            return rebuild(str(self._overlay.layer_path(layer.chain_id)))
+        return decompressor(layer.compression)(_read(self._index.blob_path(layer.digest)))
+
+    async def plain_chunks(self, layer: Layer) -> AsyncIterator[bytes]:
+        """As `plain`, for the event loop; raises EngineError when it is not the tar that it was."""
+        digest = hashlib.sha256()
+        pieces = self.plain(layer)
+
+        def step() -> bytes:
+            piece = next(pieces, b"")
+            digest.update(piece)
+            return piece
+
+        try:
+            while piece := await asyncio.to_thread(step):
+                yield piece
+        except (OSError, ValueError, TarError) as error:
+            raise EngineError(f"layer {layer.diff_id} is damaged: {error}") from error
+        if f"sha256:{digest.hexdigest()}" != layer.diff_id:
+            raise EngineError(f"layer {layer.diff_id} is damaged: its files have changed")
+
     async def _unpack(self, arguments: dict[str, Any], prepared: Path, source: int) -> dict[str, Any]:
-        arguments["target"] = str(prepared / "diff")
+        arguments["layer"] = str(prepared)
         try:
             result: dict[str, Any] = await self._runtime.worker(UNTAR, arguments, [source])
         except WorkerError as error:
@@ -99,7 +143,7 @@ class Layers:
 
     def _commit(self, prepared: Path, blob: Path, parent: str, result: dict[str, Any]) -> Layer:
         diff_id = result["diff_id"]
-        chain_id = chain_ids([parent, diff_id])[1] if parent else diff_id
+        chain_id = self.chain(parent, diff_id)
         layer = Layer(
             chain_id=chain_id,
             diff_id=diff_id,
@@ -110,14 +154,21 @@ class Layers:
             plain_size=result["plain_size"],
             compression=result["compression"],
         )
-        try:
-            self._index.blob_path(layer.digest).hardlink_to(blob)
-        except FileExistsError:
-            pass
-        (prepared / "blob").unlink(missing_ok=True)
+        if layer.compression:
+            try:
+                self._index.blob_path(layer.digest).hardlink_to(blob)
+            except FileExistsError:
+                pass
+            (prepared / "blob").unlink(missing_ok=True)
         self._overlay.commit_layer(prepared, chain_id)
         self._index.add_layer(layer)
         return layer
+
+
+def _read(path: Path) -> Iterator[bytes]:
+    with path.open("rb", buffering=0) as file:
+        while data := file.read(1 << 20):
+            yield data
 
 
 async def piped(chunks: AsyncIterator[bytes], work: Callable[[int], Awaitable[Result]]) -> Result:

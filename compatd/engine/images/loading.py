@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 from compatd.engine.errors import EngineError
-from compatd.engine.images.archive import Archive, Candidate, candidates, spooled
+from compatd.engine.images.archive import Archive, Candidate, Member, candidates, spooled
 from compatd.engine.images.index import Index, Pins
 from compatd.engine.images.layers import Layers
 from compatd.engine.images.model import Image, make_image
@@ -36,7 +37,14 @@ class Loader:
         loaded: list[Image] = []
         lines = ""
         names = 0
-        async with spooled(self._index.overlay, self._runtime, chunks) as archive:
+        known = [layer.diff_id.partition(":")[2] for layer in self._index.layers.values()]
+        async with AsyncExitStack() as stack:
+            keep = stack.enter_context(self._index.pinned())
+            for chain_id in self._index.layers:
+                keep.add(chain_id)
+            archive = await stack.enter_async_context(
+                spooled(self._index.overlay, self._runtime, chunks, known)
+            )
             for candidate in await candidates(archive, self._accept):
                 raw = await archive.read(candidate.config)
                 draft = make_image(raw)
@@ -87,13 +95,27 @@ class Loader:
             if chain_id in self._index.layers:
                 pins.add(chain_id)
             else:
-                path = archive.path(name)
-                progress = None if self._quiet else self._progress(diff_id)
-                await self._layers.from_file(path, parent, diff_id, pins, progress=progress)
-                if progress:
-                    size = self._index.layers[chain_id].blob_size
-                    await progress(size, size)
+                await self._bring_layer(archive.member(name), parent, diff_id, pins)
             parent = chain_id
+
+    async def _bring_layer(self, member: Member, parent: str, diff_id: str, pins: Pins) -> None:
+        progress = None if self._quiet else self._progress(diff_id)
+        if member.kind == "file":
+            await self._layers.from_file(member.path, parent, diff_id, pins, progress=progress)
+        elif member.kind == "layer" and member.path.exists():
+            found = member.result["diff_id"]
+            if found != diff_id:
+                raise EngineError(f'invalid diffID for layer: expected "{diff_id}", got "{found}"')
+            self._layers.from_folder(member.path, parent, member.result, pins)
+        else:
+            # The same tar is on top of another layer already: unpack it again from there
+            other = next((layer for layer in self._index.layers.values() if layer.diff_id == diff_id), None)
+            if other is None:
+                raise EngineError(f"layer {diff_id} is missing from the archive")
+            chunks = self._layers.plain_chunks(other)
+            await self._layers.from_stream(chunks, pins, parent=parent, diff_id=diff_id)
+        if progress:
+            await progress(member.size, member.size)
 
     def _progress(self, diff_id: str) -> Callable[[int, int], Awaitable[None]]:
         short = diff_id.removeprefix("sha256:")[:12]

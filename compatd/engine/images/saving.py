@@ -1,23 +1,21 @@
 """`docker save`: one tar that is both Docker's archive (`manifest.json`) and an OCI image layout.
 
 It is written as it is read, so nothing is spooled. Layers are plain tars named by their diff ID, as Docker
-Engine with a graph driver writes them; blobs that came compressed are inflated on the way.
+Engine with a graph driver writes them: rebuilt from a layer's files, or inflated from its blob.
 """
 
-import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from compatd.engine import gojson
-from compatd.engine.errors import EngineError, InvalidParameter, NotFound
+from compatd.engine.errors import InvalidParameter, NotFound
 from compatd.engine.images.archive import IMAGE_NAME, REF_NAME
 from compatd.engine.images.index import Index
+from compatd.engine.images.layers import Layers
 from compatd.engine.images.model import Image, Layer
 from compatd.engine.images.reference import Reference, parse_any
 from runtime.storage import tarwriter
-from runtime.storage.tarstream import decompressor
 
 Json = dict[str, Any]
 
@@ -25,7 +23,6 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 INDEX = "application/vnd.oci.image.index.v1+json"
-_PIECE = 1 << 20
 _FOLDER_MODE = 0o755
 
 
@@ -76,8 +73,9 @@ class Selection:
 class Saver:
     """Writes one archive."""
 
-    def __init__(self, index: Index, selection: Selection) -> None:
+    def __init__(self, index: Index, layers: Layers, selection: Selection) -> None:
         self._index = index
+        self._layers = layers
         self._selection = selection
         for image, _ in selection.images.values():
             if not image.chain_ids:
@@ -129,23 +127,9 @@ class Saver:
 
     async def _layer(self, layer: Layer) -> AsyncIterator[bytes]:
         yield tarwriter.header(_blob(layer.diff_id).encode(), layer.plain_size)
-        left = layer.plain_size
-        pieces = _plain(self._index.blob_path(layer.digest), layer.compression)
-        while (data := await asyncio.to_thread(next, pieces, b"")) and left >= 0:
-            left -= len(data)
+        async for data in self._layers.plain_chunks(layer):
             yield data
-        if left:
-            raise EngineError(f"layer {layer.diff_id} is damaged")
         yield tarwriter.padding(layer.plain_size)
-
-
-def _plain(path: Path, compression: str) -> Iterator[bytes]:
-    def raw() -> Iterator[bytes]:
-        with path.open("rb", buffering=0) as file:
-            while data := file.read(_PIECE):
-                yield data
-
-    return decompressor(compression)(raw())
 
 
 def _blob(digest: str) -> str:

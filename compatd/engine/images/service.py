@@ -231,7 +231,7 @@ class Images:
         for image, _ in selection.images.values():
             if platform and not _runs_on(image, platform):
                 raise EngineError(f"no suitable export target found for platform {platform}")
-        saver = Saver(self.index, selection)
+        saver = Saver(self.index, self.layers, selection)
         return self._saved(saver, selection)
 
     async def _saved(self, saver: Saver, selection: Selection) -> AsyncIterator[bytes]:
