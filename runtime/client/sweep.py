@@ -6,11 +6,13 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 from runtime.shim.files import is_alive, read_json
+from runtime.shim.outside import FOLDER, remove_folder
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +29,7 @@ def read_exit(bundle: Path) -> dict[str, Any] | None:
 def free(bundle: Path) -> None:
     """Kill the container's processes and delete its cgroup. Does nothing for what is gone already."""
     _kill_first(bundle)
+    _end_external(bundle)
     try:
         spec = read_json(str(bundle / "config.json"))
         path = spec.get("linux", {}).get("cgroupsPath")
@@ -38,6 +41,24 @@ def free(bundle: Path) -> None:
         _free_cgroup(path)
     except OSError as error:
         _log.warning("freeing the cgroup %s: %s", path, error)
+
+
+def _end_external(bundle: Path) -> None:
+    """Let another runtime forget the container. A command of its own: this process has threads, and a
+    fork of it should do nothing but execve."""
+    folder = bundle / FOLDER
+    if not folder.exists():
+        return
+    try:
+        config = read_json(str(bundle / "shim.json"))
+        chosen = config["runtime"]
+        command = [chosen["path"], "--root", str(folder / "state"), *(chosen.get("args") or [])]
+        subprocess.run(
+            [*command, "delete", "--force", config["id"]], check=False, capture_output=True, timeout=60
+        )
+        remove_folder(str(bundle))
+    except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError) as error:
+        _log.warning("ending a container of another runtime: %s", error)
 
 
 def _kill_first(bundle: Path) -> None:

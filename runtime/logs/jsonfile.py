@@ -140,9 +140,9 @@ class Encoder:
         return entry
 
     def _lines(self, data: bytes, now: bytes) -> bytes:
-        # Every newline becomes the end of one entry and the head of the next; the last head is cut off.
-        text = escape(data).replace(b"\n", b"\\n" + self._stream + now + b'"}\n{"log":"')
-        return b'{"log":"' + text[:-8]
+        # Every newline but the last becomes the end of one entry and the head of the next.
+        end = b"\\n" + self._stream + now + b'"}\n'
+        return b"".join((b'{"log":"', escape(data[:-1]).replace(b"\n", end + b'{"log":"'), end))
 
     def _entry(self, piece: bytes, now: bytes) -> bytes:
         return b'{"log":"' + escape(piece).replace(b"\n", b"\\n") + self._stream + now + b'"}\n'

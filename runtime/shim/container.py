@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from runtime.shim import signals
+from runtime.shim import outside, signals, starter
 from runtime.shim.log import Log
 from runtime.shim.streams import Streams
 
@@ -27,6 +27,7 @@ class Container:
         self.pid: int = message["pid"]
         self.cgroup_path: str = message["cgroup"]
         self.netns = -1
+        self.external = outside.open_external(bundle, config)
         self._log = log
         self._cgroup: Any = None
         self.streams = Streams(loop, tty=message["tty"], log=log, end_input=bool(config.get("stdin_once")))
@@ -39,6 +40,23 @@ class Container:
 
             self._cgroup = cgroups.open_cgroup(self.cgroup_path)
         return self._cgroup
+
+    def kill(self, number: int, everything: bool) -> None:
+        """Send a signal to the first process or to all. Raises OSError, CgroupError, InitError."""
+        if self.external is not None:
+            self.external.kill(number, everything=everything)
+        elif everything:
+            self.cgroup.kill(number)
+        else:
+            os.kill(self.pid, number)  # not reaped yet, so the PID is its own
+
+    def freeze(self) -> None:
+        """Pause all processes. Raises as `kill`."""
+        (self.external.pause if self.external is not None else self.cgroup.freeze)()
+
+    def thaw(self) -> None:
+        """Let them go on. Raises as `kill`."""
+        (self.external.resume if self.external is not None else self.cgroup.thaw)()
 
     def end_processes(self) -> None:
         """Kill what the first process has left in the cgroup (with a shared PID namespace)."""
@@ -60,6 +78,8 @@ class Container:
             os.close(self.netns)
             self.netns = -1
         self.close_log()
+        if self.external is not None:
+            starter.end_external(self.external, self.bundle)
         try:
             self.cgroup.delete()
         except OSError as error:

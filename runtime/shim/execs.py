@@ -49,11 +49,10 @@ class Execs:
         try:
             _, link = starter.fork(
                 lambda: starter.start_exec(
-                    container.bundle,
-                    container.pid,
+                    container,
+                    message["exec"],
                     message["process"],
                     any(option.get("stdin") for option in options),
-                    container.cgroup_path,
                     self._seccomp_cache,
                 )
             )

@@ -118,21 +118,16 @@ class Server:
 
     def _kill(self, message: dict[str, Any], fds: list[int]) -> None:
         self._must_run()
-        number = int(message["signal"])
-        if message.get("all"):
-            self._container.cgroup.kill(number)
-        else:
-            # Not reaped yet, so the PID is its own.
-            os.kill(self._container.pid, number)
+        self._container.kill(int(message["signal"]), bool(message.get("all")))
 
     def _pause(self, message: dict[str, Any], fds: list[int]) -> None:
         self._must_run()
-        self._container.cgroup.freeze()
+        self._container.freeze()
         self._paused = True
 
     def _resume(self, message: dict[str, Any], fds: list[int]) -> None:
         self._must_run()
-        self._container.cgroup.thaw()
+        self._container.thaw()
         self._paused = False
 
     def _update(self, message: dict[str, Any], fds: list[int]) -> None:

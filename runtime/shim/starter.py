@@ -18,12 +18,15 @@ import socket
 import sys
 
 from runtime import syscalls
-from runtime.shim import files, signals, wire
+from runtime.shim import files, outside, signals, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from runtime.external import External
+    from runtime.shim.container import Container
 
 _CLONE_NEWNET = 0x40000000
 _PIPE_SIZE = 1024 * 1024
@@ -88,9 +91,9 @@ def start_container(
     tty = bool(spec["process"].get("terminal"))
     plan = config.get("network")
     cgroup = cgroups.open_cgroup(cgroup_path(spec, config["id"]))
+    external = outside.open_external(bundle, config)
     fds: dict[str, int] = {}
-    theirs: tuple[int, int, int] | None = None
-    child = None
+    child: Any = None
     started = False
     try:
         netns = _open_netns(plan)
@@ -98,15 +101,23 @@ def start_container(
             fds["netns"] = netns
         # A terminal is made in the container's own devpts: its name must be right inside.
         theirs = (0, 1, 2) if tty else make_pipes(bool(config.get("stdin")), fds)
-        child = init.spawn(
-            spec,
-            config.get("root") or {},  # type: ignore[arg-type]
-            stdio=theirs,
-            console=init.NEW_CONSOLE if tty else None,
-            netns=netns if netns >= 0 else None,
-            cgroup=cgroup,
-            seccomp_cache=seccomp_cache,
-        )
+        console = init.NEW_CONSOLE if tty else None
+        space = netns if netns >= 0 else None
+        root = config.get("root") or {}
+        if external is not None:
+            if not os.access(external.path, os.X_OK):
+                raise StartError(f"fork/exec {external.path}: no such file or directory")
+            child = external.spawn(spec, root, stdio=theirs, console=console, netns=space)  # type: ignore[arg-type]
+        else:
+            child = init.spawn(
+                spec,
+                root,  # type: ignore[arg-type]
+                stdio=theirs,
+                console=console,
+                netns=space,
+                cgroup=cgroup,
+                seccomp_cache=seccomp_cache,
+            )
         network = _connect(plan, netns)
         child.wait_ready()
         if tty:
@@ -120,27 +131,33 @@ def start_container(
         started = True
     finally:
         if not started:
-            _undo(bundle, child.pid if child else 0, cgroup)
+            _undo(bundle, child.pid if child else 0, external, cgroup)
     return {"pid": child.pid, "network": network, "tty": tty, "cgroup": cgroup.path}, fds
 
 
 def start_exec(
-    bundle: str, pid: int, process: dict[str, Any], stdin: bool, cgroup_at: str, seccomp_cache: str
+    container: Container, exec_id: str, process: dict[str, Any], stdin: bool, seccomp_cache: str
 ) -> tuple[wire.Message, dict[str, int]]:
-    """Start a further process in the container whose first one is `pid`."""
-    from runtime import cgroups, init
+    """Start a further process in the container."""
+    from runtime import init
 
     tty = bool(process.get("terminal"))
     fds: dict[str, int] = {}
-    child = init.enter(
-        pid,
-        files.read_json(os.path.join(bundle, "config.json")),
-        process,  # type: ignore[arg-type]
-        stdio=(0, 1, 2) if tty else make_pipes(stdin, fds),
-        console=init.NEW_CONSOLE if tty else None,
-        cgroup=cgroups.open_cgroup(cgroup_at),
-        seccomp_cache=seccomp_cache,
-    )
+    stdio = (0, 1, 2) if tty else make_pipes(stdin, fds)
+    console = init.NEW_CONSOLE if tty else None
+    child: Any
+    if container.external is not None:
+        child = container.external.enter(process, stdio=stdio, console=console, name=exec_id)  # type: ignore[arg-type]
+    else:
+        child = init.enter(
+            container.pid,
+            files.read_json(os.path.join(container.bundle, "config.json")),
+            process,  # type: ignore[arg-type]
+            stdio=stdio,
+            console=console,
+            cgroup=container.cgroup,
+            seccomp_cache=seccomp_cache,
+        )
     child.wait_ready()
     if tty:
         fds["master"] = child.console_master
@@ -218,7 +235,22 @@ def _write_state(bundle: str, pid: int) -> None:
     files.write_json(os.path.join(bundle, "state.json"), state)
 
 
-def _undo(bundle: str, pid: int, cgroup: Any) -> None:
+def end_external(external: External, bundle: str) -> None:
+    """Let the other runtime kill and forget the container, and remove our folder for it."""
+    try:
+        external.delete()
+    except Exception as error:
+        print(f"shim: {external.path} delete: {error}", file=sys.stderr)
+    try:
+        outside.remove_folder(bundle)
+    except OSError as error:
+        print(f"shim: {error}", file=sys.stderr)
+
+
+def _undo(bundle: str, pid: int, external: External | None, cgroup: Any) -> None:
+    if external is not None:
+        pid = 0  # the shim's child, and ended by its runtime
+        end_external(external, bundle)
     try:
         # If it has been reaped already, the PID may be another's.
         if pid and os.waitpid(pid, os.WNOHANG)[0] == 0:
