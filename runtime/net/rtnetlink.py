@@ -32,6 +32,7 @@ RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 3, 0, 1
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 # linux/if_link.h, linux/if_addr.h
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 4, 10, 18, 28
+IFLA_TXQLEN = 13
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
 VETH_INFO_PEER = 1
@@ -71,9 +72,11 @@ def add_veth(
     The peer gets its name, MAC address and MTU, and stays down. Needs nothing but this one message.
     """
     peer = [_LINK.pack(0, 0, 0, 0, 0), attr_str(IFLA_IFNAME, peer_name), attr_u32(IFLA_NET_NS_FD, netns_fd)]
+    peer.append(attr_u32(IFLA_TXQLEN, 0))  # as dockerd's
     if mac:
         peer.append(attr(IFLA_ADDRESS, mac_bytes(mac)))
     parts = [_LINK.pack(0, 0, 0, IFF_UP, IFF_UP), attr_str(IFLA_IFNAME, host_name)]
+    parts.append(attr_u32(IFLA_TXQLEN, 0))
     if mtu:
         peer.append(attr_u32(IFLA_MTU, mtu))
         parts.append(attr_u32(IFLA_MTU, mtu))

@@ -155,8 +155,9 @@ class Networks:
         if other.id == container.id:
             raise EngineError("cannot join own network namespace")
         if not other.pid:
+            state = getattr(getattr(other, "state", None), "status", "exited")
             raise Conflict(
-                f"cannot join network namespace of a non running container: container {other.name} is exited"
+                f"cannot join network namespace of a non running container: container {other.name} is {state}"
             )
         return NetworkLease({"mode": "container", "pid": other.pid}, documents.settings([]))
 
@@ -171,9 +172,7 @@ class Networks:
             raise NotFound("network bridge not found")
         endpoint = self._endpoint(container, self._catalog.resolve("bridge"))
         if (endpoint.request.get("IPAMConfig") or {}).get("IPv4Address"):
-            raise InvalidParameter(
-                _FAILED + "user specified IP address is supported on user defined networks only"
-            )
+            raise InvalidParameter("user specified IP address is supported on user defined networks only")
         wanted = ports.requests(
             container.host_config, endpoint.exposed, self._config.default_ip, ipv6=self._ipv6
         )
