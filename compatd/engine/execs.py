@@ -20,7 +20,7 @@ from runtime.client import Attachment, AttachOptions, RuntimeError_
 
 Json = dict[str, Any]
 
-_PREFIX = "OCI runtime exec failed: exec failed: "
+_PREFIX = "OCI runtime exec failed: "
 _KEPT = 300
 """Seconds that a finished exec can still be inspected, at least."""
 

@@ -68,6 +68,7 @@ async def _erase(containers: "Containers", container: Container, volumes: bool) 
         return
     start.release_pending(container)
     container.state.dead = True
+    container.state.error = ""  # who waits for the removal is not told why a start failed
     containers.registry.remove(container)
     container.removed = True
     containers.remove_files(container)

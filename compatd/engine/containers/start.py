@@ -171,7 +171,6 @@ async def _failed(containers: "Containers", container: Container, error: BaseExc
     release_pending(container)
     await asyncio.shield(exits.free(containers, container))
     containers.registry.save(container)
-    exits.notify(container, container.stop_waiters)
     if container.host_config["AutoRemove"]:
         containers.background(_remove_failed(containers, container))
 
