@@ -7,35 +7,38 @@ import signal
 import socket
 import sys
 import types
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import pytest
 
 from runtime.client import WorkerError, workers
+from runtime.client.zygote import Zygote
 from runtime.shim import worker
 
 
-def double(arguments, fds):
+def double(arguments: dict[str, Any], fds: list[int]) -> Any:
     return {"twice": arguments["n"] * 2, "blob": "x" * arguments.get("blob", 0)}
 
 
-def say(arguments, fds):
+def say(arguments: dict[str, Any], fds: list[int]) -> Any:
     os.write(fds[0], arguments["text"].encode())
 
 
-def fail(arguments, fds):
+def fail(arguments: dict[str, Any], fds: list[int]) -> Any:
     raise OSError(28, "No space left on device")
 
 
-def crash(arguments, fds):
+def crash(arguments: dict[str, Any], fds: list[int]) -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def hang(arguments, fds):
+def hang(arguments: dict[str, Any], fds: list[int]) -> Any:
     os.write(fds[0], b"%d" % os.getpid())
     signal.pause()
 
 
-def unserialisable(arguments, fds):
+def unserialisable(arguments: dict[str, Any], fds: list[int]) -> Any:
     return object()
 
 
@@ -65,7 +68,7 @@ class FakeZygote:
 
 
 @pytest.fixture
-def zygote(monkeypatch):
+def zygote(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeZygote]:
     module = types.ModuleType("playground.functions")
     for function in (double, say, fail, crash, hang, unserialisable):
         setattr(module, function.__name__, function)
@@ -77,20 +80,20 @@ def zygote(monkeypatch):
         os.waitpid(pid, 0)
 
 
-def run(zygote, name, arguments, fds=()):
-    return asyncio.run(workers.run(zygote, "playground.functions:" + name, arguments, fds))
+def run(zygote: FakeZygote, name: str, arguments: dict[str, Any], fds: Sequence[int] = ()) -> Any:
+    return asyncio.run(workers.run(cast(Zygote, zygote), "playground.functions:" + name, arguments, fds))
 
 
-def test_a_result(zygote) -> None:
+def test_a_result(zygote: FakeZygote) -> None:
     assert run(zygote, "double", {"n": 21}) == {"twice": 42, "blob": ""}
 
 
-def test_large_arguments_and_results(zygote) -> None:
+def test_large_arguments_and_results(zygote: FakeZygote) -> None:
     result = run(zygote, "double", {"n": 1, "blob": 3_000_000, "ballast": "y" * 3_000_000})
     assert len(result["blob"]) == 3_000_000
 
 
-def test_descriptors_are_passed(zygote) -> None:
+def test_descriptors_are_passed(zygote: FakeZygote) -> None:
     reader, writer = os.pipe()
     assert run(zygote, "say", {"text": "hello"}, [writer]) is None
     assert os.read(reader, 100) == b"hello"
@@ -99,30 +102,32 @@ def test_descriptors_are_passed(zygote) -> None:
     os.close(reader)
 
 
-def test_an_exception(zygote) -> None:
+def test_an_exception(zygote: FakeZygote) -> None:
     with pytest.raises(WorkerError) as caught:
         run(zygote, "fail", {})
     assert (caught.value.kind, caught.value.errno) == ("OSError", 28)
     assert "No space left" in caught.value.message
 
 
-def test_a_result_that_is_no_json(zygote) -> None:
+def test_a_result_that_is_no_json(zygote: FakeZygote) -> None:
     with pytest.raises(WorkerError) as caught:
         run(zygote, "unserialisable", {})
     assert caught.value.kind == "TypeError"
 
 
-def test_a_crash(zygote) -> None:
+def test_a_crash(zygote: FakeZygote) -> None:
     with pytest.raises(WorkerError) as caught:
         run(zygote, "crash", {})
     assert caught.value.kind == "Died"
 
 
 @pytest.mark.parametrize("early", [True, False])
-def test_cancelling_kills(zygote, early: bool) -> None:
+def test_cancelling_kills(zygote: FakeZygote, early: bool) -> None:
     async def main() -> None:
         reader, writer = os.pipe()
-        task = asyncio.create_task(workers.run(zygote, "playground.functions:hang", {}, [writer]))
+        task = asyncio.create_task(
+            workers.run(cast(Zygote, zygote), "playground.functions:hang", {}, [writer])
+        )
         if early:
             await asyncio.sleep(0)
         else:
@@ -142,7 +147,7 @@ def test_cancelling_kills(zygote, early: bool) -> None:
 @pytest.mark.parametrize(
     "name", ["os:system", "playground.functions:_private", "playground.functions:no.dots"]
 )
-def test_only_what_is_allowed(zygote, name: str) -> None:
+def test_only_what_is_allowed(zygote: FakeZygote, name: str) -> None:
     with pytest.raises(WorkerError) as caught:
-        asyncio.run(workers.run(zygote, name, {}, []))
+        asyncio.run(workers.run(cast(Zygote, zygote), name, {}, []))
     assert caught.value.kind == "Refused"

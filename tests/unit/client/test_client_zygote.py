@@ -3,18 +3,20 @@
 import asyncio
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runtime.client import Runtime, RuntimeError_, WorkerError
 
 
-def no_events(container_id, message) -> None:
+def no_events(container_id: str, message: dict[str, Any]) -> None:
     raise AssertionError(message)
 
 
-def with_runtime(tmp_path: Path, body) -> None:
+def with_runtime(tmp_path: Path, body: Callable[[Runtime], Awaitable[None]]) -> None:
     async def main() -> None:
         runtime = Runtime(tmp_path, on_event=no_events)
         await runtime.open()
@@ -65,7 +67,7 @@ def test_it_holds_no_foreign_descriptors(tmp_path: Path) -> None:
         os.close(leaky)
 
 
-def test_a_killed_one_is_replaced(tmp_path: Path, monkeypatch) -> None:
+def test_a_killed_one_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.client.zygote._TOO_SHORT", 0)
 
     async def body(runtime: Runtime) -> None:

@@ -4,6 +4,9 @@ import gc
 import os
 import socket
 import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +26,9 @@ def descriptors() -> int:
 class World:
     """Streams, with duplicates of the process's ends."""
 
-    def __init__(self, *, tty=False, stdin=True, end_input=False, log=None) -> None:
+    def __init__(
+        self, *, tty: bool = False, stdin: bool = True, end_input: bool = False, log: Log | None = None
+    ) -> None:
         self.loop = Loop()
         self.streams = Streams(self.loop, tty=tty, log=log, end_input=end_input)
         self.peers: list[socket.socket] = []
@@ -36,7 +41,7 @@ class World:
         self.stdin, self.stdout, self.stderr = theirs
         self.streams.start(ours, stdin)
 
-    def attach(self, **options) -> socket.socket:
+    def attach(self, **options: Any) -> socket.socket:
         ours, theirs = socket.socketpair()
         ours.settimeout(10)
         self.peers.append(ours)
@@ -60,11 +65,14 @@ class World:
         return done
 
 
-@pytest.fixture
-def world():
-    worlds = []
+Make = Callable[..., World]
 
-    def make(**options) -> World:
+
+@pytest.fixture
+def world() -> Iterator[Make]:
+    worlds: list[World] = []
+
+    def make(**options: Any) -> World:
         worlds.append(World(**options))
         return worlds[-1]
 
@@ -76,7 +84,7 @@ def world():
             peer.close()
 
 
-def read_all(loop_turns, sock: socket.socket) -> bytes:
+def read_all(loop_turns: Callable[[], None], sock: socket.socket) -> bytes:
     data = b""
     sock.setblocking(False)
     for _ in range(2000):
@@ -111,7 +119,7 @@ def frame(stream: int, data: bytes) -> bytes:
     return struct.pack(">BxxxL", stream, len(data)) + data
 
 
-def test_output_is_framed(world) -> None:
+def test_output_is_framed(world: Make) -> None:
     one = world()
     client = one.attach()
     os.write(one.stdout, b"out")
@@ -121,7 +129,7 @@ def test_output_is_framed(world) -> None:
     assert client.recv(100) == frame(1, b"out") + frame(2, b"err")
 
 
-def test_only_what_was_asked_for(world) -> None:
+def test_only_what_was_asked_for(world: Make) -> None:
     one = world()
     client = one.attach(stdout=False)
     os.write(one.stdout, b"out")
@@ -130,7 +138,7 @@ def test_only_what_was_asked_for(world) -> None:
     assert read_all(one.settle, client) == frame(2, b"err")
 
 
-def test_everything_written_before_the_exit_arrives(world) -> None:
+def test_everything_written_before_the_exit_arrives(world: Make) -> None:
     one = world()
     client = one.attach()
     os.write(one.stdout, b"x" * 60000)
@@ -138,7 +146,7 @@ def test_everything_written_before_the_exit_arrives(world) -> None:
     assert len(read_all(one.settle, client)) == 60008
 
 
-def test_input_reaches_the_process_and_its_end_only_when_meant_to(world) -> None:
+def test_input_reaches_the_process_and_its_end_only_when_meant_to(world: Make) -> None:
     once = world(end_input=True)
     client = once.attach()
     client.sendall(b"abc")
@@ -151,7 +159,7 @@ def test_input_reaches_the_process_and_its_end_only_when_meant_to(world) -> None
     assert client.recv(100) == frame(1, b"later")
 
 
-def test_without_stdin_once_the_end_of_input_ends_the_attachment_alone(world) -> None:
+def test_without_stdin_once_the_end_of_input_ends_the_attachment_alone(world: Make) -> None:
     one = world()
     client, other = one.attach(), one.attach()
     client.sendall(b"abc")
@@ -164,7 +172,7 @@ def test_without_stdin_once_the_end_of_input_ends_the_attachment_alone(world) ->
     assert os.read(one.stdin, 100) == b"def"
 
 
-def test_input_that_nobody_reads_holds_the_client_and_not_the_shim(world) -> None:
+def test_input_that_nobody_reads_holds_the_client_and_not_the_shim(world: Make) -> None:
     one = world(end_input=True)
     client = one.attach()
     client.setblocking(False)
@@ -191,7 +199,7 @@ def test_input_that_nobody_reads_holds_the_client_and_not_the_shim(world) -> Non
     assert got == sent
 
 
-def test_a_process_that_closes_its_input_does_no_harm(world) -> None:
+def test_a_process_that_closes_its_input_does_no_harm(world: Make) -> None:
     one = world(end_input=True)
     client = one.attach()
     os.close(one.stdin)
@@ -204,7 +212,7 @@ def test_a_process_that_closes_its_input_does_no_harm(world) -> None:
     assert client.recv(100) == frame(1, b"alive")
 
 
-def test_a_slow_client_stops_the_pump_and_gets_all(world) -> None:
+def test_a_slow_client_stops_the_pump_and_gets_all(world: Make) -> None:
     one = world()
     os.set_blocking(one.stdout, False)
     client = one.attach()
@@ -233,7 +241,7 @@ def test_a_slow_client_stops_the_pump_and_gets_all(world) -> None:
     assert payload == written
 
 
-def test_a_client_that_vanishes_is_forgotten(world) -> None:
+def test_a_client_that_vanishes_is_forgotten(world: Make) -> None:
     one = world()
     before = descriptors()
     gone, stays = one.attach(), one.attach()
@@ -248,13 +256,13 @@ def test_a_client_that_vanishes_is_forgotten(world) -> None:
     assert descriptors() == before
 
 
-def test_a_client_after_the_end_is_closed_at_once(world) -> None:
+def test_a_client_after_the_end_is_closed_at_once(world: Make) -> None:
     one = world()
     one.exit()
     assert one.attach().recv(10) == b""
 
 
-def test_unread_input_does_not_spoil_the_end(world) -> None:
+def test_unread_input_does_not_spoil_the_end(world: Make) -> None:
     one = world()
     client = one.attach(stdin=False)
     client.sendall(b"never read")
@@ -263,7 +271,7 @@ def test_unread_input_does_not_spoil_the_end(world) -> None:
     assert read_all(one.settle, client) == frame(1, b"x")
 
 
-def test_a_terminal_is_raw_both_ways_and_detaches(world) -> None:
+def test_a_terminal_is_raw_both_ways_and_detaches(world: Make) -> None:
     one = world(tty=True)
     one.streams.resize(80, 24)
     assert os.get_terminal_size(one.stdout) == (80, 24)
@@ -279,7 +287,7 @@ def test_a_terminal_is_raw_both_ways_and_detaches(world) -> None:
     one.settle()
 
 
-def test_a_terminals_last_words(world, tmp_path) -> None:
+def test_a_terminals_last_words(world: Make, tmp_path: Path) -> None:
     log = Log({"path": str(tmp_path / "log")})
     one = world(tty=True, log=log)
     os.write(one.stdout, b"bye\n")
@@ -287,7 +295,7 @@ def test_a_terminals_last_words(world, tmp_path) -> None:
     assert b'{"log":"bye\\r\\n","stream":"stdout","time":"' in (tmp_path / "log").read_bytes()
 
 
-def test_the_log_gets_both_streams(world, tmp_path) -> None:
+def test_the_log_gets_both_streams(world: Make, tmp_path: Path) -> None:
     log = open_log({"driver": "json-file", "path": str(tmp_path / "log"), "attrs": {"b": "<", "a": "1"}})
     one = world(log=log)
     os.write(one.stdout, b"one\nhalf")
@@ -303,7 +311,7 @@ def test_the_log_gets_both_streams(world, tmp_path) -> None:
     ]
 
 
-def test_a_pipe_held_by_another_is_cut_off_in_the_end(world, monkeypatch) -> None:
+def test_a_pipe_held_by_another_is_cut_off_in_the_end(world: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.shim.streams.LINGER", 0.01)
     one = world()
     client = one.attach()
@@ -316,7 +324,7 @@ def test_a_pipe_held_by_another_is_cut_off_in_the_end(world, monkeypatch) -> Non
     os.close(held)
 
 
-def test_a_full_disk_does_not_stop_the_process(world) -> None:
+def test_a_full_disk_does_not_stop_the_process(world: Make) -> None:
     log = Log({"path": "/dev/full"})
     one = world(log=log)
     client = one.attach()

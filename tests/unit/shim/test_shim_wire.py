@@ -4,10 +4,13 @@ import gc
 import os
 import socket
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from runtime.shim import wire
+
+Pair = tuple[socket.socket, socket.socket]
 
 
 def descriptors() -> int:
@@ -16,14 +19,14 @@ def descriptors() -> int:
 
 
 @pytest.fixture
-def pair():
+def pair() -> Iterator[Pair]:
     left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     yield left, right
     left.close()
     right.close()
 
 
-def test_a_message_and_its_descriptors(pair) -> None:
+def test_a_message_and_its_descriptors(pair: Pair) -> None:
     left, right = pair
     reader, writer = os.pipe()
     wire.send(left, {"op": "x", "text": "é"}, [writer])
@@ -35,7 +38,7 @@ def test_a_message_and_its_descriptors(pair) -> None:
     wire.close_all([reader, writer, *fds])
 
 
-def test_large_messages_go_through_memory(pair) -> None:
+def test_large_messages_go_through_memory(pair: Pair) -> None:
     left, right = pair
     before = descriptors()
     wire.send(left, {"blob": "x" * 1_000_000})
@@ -45,7 +48,7 @@ def test_large_messages_go_through_memory(pair) -> None:
     assert descriptors() == before
 
 
-def test_more_descriptors_than_a_packet_takes(pair) -> None:
+def test_more_descriptors_than_a_packet_takes(pair: Pair) -> None:
     left, right = pair
     null = os.open(os.devnull, os.O_RDONLY)
     sent = threading.Thread(target=wire.send, args=(left, {"n": 1}, [null] * 450))
@@ -58,7 +61,7 @@ def test_more_descriptors_than_a_packet_takes(pair) -> None:
 
 
 @pytest.mark.parametrize("junk", [b"{", b"[]", b"M", b"\xff"])
-def test_junk_is_refused_and_its_descriptors_closed(pair, junk: bytes) -> None:
+def test_junk_is_refused_and_its_descriptors_closed(pair: Pair, junk: bytes) -> None:
     left, right = pair
     null = os.open(os.devnull, os.O_RDONLY)
     wire.send_packet(left, (junk, [null] if junk != b"M" else []))
@@ -69,7 +72,7 @@ def test_junk_is_refused_and_its_descriptors_closed(pair, junk: bytes) -> None:
     os.close(null)
 
 
-def test_the_end(pair) -> None:
+def test_the_end(pair: Pair) -> None:
     left, right = pair
     left.shutdown(socket.SHUT_RDWR)
     with pytest.raises(EOFError):
