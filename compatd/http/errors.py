@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import re
 
-from sanic.exceptions import SanicException
-
 from apispec.model import BadRequest, Operation
 from compatd.http.answers import Empty, Json
 
@@ -25,8 +23,6 @@ def status_and_message(error: BaseException) -> tuple[int, str]:
         return known
     if isinstance(error, BadRequest):
         return 400, error.message
-    if isinstance(error, SanicException):  # from reading the request's body
-        return error.status_code, str(error)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return (
             500,

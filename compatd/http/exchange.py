@@ -1,4 +1,4 @@
-"""Requests and answers on one connection, one after another. Reading of bodies is Sanic's."""
+"""Requests and answers on one connection, one after another."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from sanic.http import Http, Stage
 
+from apispec.model import BadRequest
 from compatd.http.head import LIMIT, Head, Refused, end_of_head, parse
 
 if TYPE_CHECKING:
     from compatd.http.protocol import Protocol
 
 UNREAD_LIMIT = 256 * 1024  # bytes of a body that the handler left, swallowed to keep the connection
+LINE_LIMIT = 4096  # bytes of a line between chunks, and of all of a trailer
 LINGER = 0.5  # seconds that a client gets to close after an answer which ends the connection
 WHOLE = 2048  # bytes up to which a body goes out with its length, as from Go's buffer
 
@@ -43,25 +45,20 @@ class _Clock:
         return cls.text
 
 
-async def _no_signal(*args: Any, **kwargs: Any) -> None:
-    """In place of Sanic's signals about each step, which nobody listens to."""
-
-
 class Exchange(Http):
     """The requests of a connection. ``started``: the head of the answer is out."""
 
-    __slots__ = ("dispatch", "head", "started")
+    __slots__ = ("after_chunk", "head", "started")
 
     protocol: Protocol
-    dispatch: Any
     request_body: Any
     request_bytes_left: Any
 
     def __init__(self, protocol: Protocol) -> None:
         super().__init__(protocol)  # type: ignore[no-untyped-call]
-        self.dispatch = _no_signal
         self.head: Head | None = None
         self.started = False
+        self.after_chunk = False
 
     async def http1(self) -> None:
         """Serves until the client or an answer ends the connection."""
@@ -69,7 +66,6 @@ class Exchange(Http):
         while self.keep_alive:
             self.stage = Stage.IDLE
             self.init_for_request()  # type: ignore[no-untyped-call]
-            self.request_max_size = float("inf")
             self.started = False
             try:
                 head = await self._read_head()
@@ -104,17 +100,75 @@ class Exchange(Http):
             await self._receive_more()
         head = parse(bytes(buffer[:end]))
         self.keep_alive = head.keep_alive
-        self.request_bytes = self.request_bytes_left = 0
+        self.request_bytes_left = 0
         if head.chunked:
             self.request_body = "chunked"
-            buffer[:rest] = b"\r\n"  # Sanic wants a line end before each chunk's size
-        else:
-            del buffer[:rest]
-            if head.length:
-                self.request_body = True
-                self.request_bytes = self.request_bytes_left = head.length
+            self.after_chunk = False
+        elif head.length:
+            self.request_body = True
+            self.request_bytes_left = head.length
+        del buffer[:rest]
         self.expecting_continue = head.expects_continue and bool(self.request_body)
         return head
+
+    async def read(self) -> bytes | None:
+        """The next bytes of the request's body, None at its end. Raises BadRequest, ClientGone."""
+        if self.expecting_continue:
+            self.expecting_continue = False
+            await self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self.request_body == "chunked" and not self.request_bytes_left:
+            self.request_bytes_left = await self._chunk_size()
+        left = self.request_bytes_left
+        if not left:
+            self.request_body = None
+            return None
+        buffer = self.recv_buffer
+        if not buffer:
+            await self._receive_more()
+        if len(buffer) <= left:
+            data = bytes(buffer)
+            buffer.clear()
+        else:
+            with memoryview(buffer) as view:
+                data = bytes(view[:left])
+            del buffer[:left]
+        self.request_bytes_left = left - len(data)
+        if not self.request_bytes_left:
+            if self.request_body == "chunked":
+                self.after_chunk = True
+            else:
+                self.request_body = None
+        return data
+
+    async def _chunk_size(self) -> int:
+        """Bytes in the chunk that begins; 0 at the end, after any trailer (which nobody wants) was read."""
+        if self.after_chunk and await self._line():
+            raise self._malformed()
+        digits = (await self._line()).partition(b";")[0].strip()
+        if not digits or len(digits) > 16 or digits.strip(b"0123456789abcdefABCDEF"):
+            raise self._malformed()
+        size = int(digits, 16)
+        taken = 0
+        while not size and (trailer := await self._line()):
+            taken += len(trailer)
+            if taken > LINE_LIMIT:
+                raise self._malformed()
+        return size
+
+    async def _line(self) -> bytes:
+        buffer = self.recv_buffer
+        while (end := buffer.find(b"\n")) < 0:
+            if len(buffer) > LINE_LIMIT:
+                raise self._malformed()
+            await self._receive_more()
+        line = bytes(buffer[:end])
+        del buffer[: end + 1]
+        return line.removesuffix(b"\r")
+
+    def _malformed(self) -> BadRequest:
+        self.keep_alive = False
+        self.request_body = None
+        return BadRequest("malformed chunked encoding")
 
     async def _refuse(self, refused: Refused) -> None:
         await self._send(

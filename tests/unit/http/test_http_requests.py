@@ -348,6 +348,26 @@ def test_json_body_in_chunks(running: Running) -> None:
     assert b'"body":{"Image":"abc"}' in answer
 
 
+def test_a_trailer_is_read_and_the_connection_goes_on(running: Running) -> None:
+    first = b"POST /containers/create HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n%b\r\n\r\n"
+    answer = running.exchange(
+        first % b"Content-Type: application/json"
+        + b'd\r\n{"Image":"x"}\r\n0\r\n'
+        + b"X-Sum: 1\r\n\r\nGET /_ping HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    )
+    assert answer.startswith(b"HTTP/1.1 201 Created")
+    assert answer.endswith(b"OK")
+
+
+@pytest.mark.parametrize("body", [b"zz\r\n", b"-1\r\n", b"\r\n", b"2\r\n{}oops\r\n", b"1" * 5000])
+def test_bad_chunks_end_the_connection(running: Running, body: bytes) -> None:
+    answer = running.exchange(
+        b"POST /containers/create HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+    )
+    assert b"Connection: close" in answer
+    assert answer.endswith(b'{"message":"malformed chunked encoding"}\n')
+
+
 def test_a_client_that_only_half_closes_gets_its_answer(running: Running) -> None:
     answer = running.exchange(b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n", half_close=True)
     assert answer.startswith(b"HTTP/1.1 200 OK")
