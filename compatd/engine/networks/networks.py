@@ -159,6 +159,9 @@ class Networks:
             raise Conflict(
                 f"cannot join network namespace of a non running container: container {other.name} is {state}"
             )
+        # As dockerd: from now on the container is called as the one whose network it shares.
+        for key in ("Hostname", "Domainname"):
+            container.config[key] = other.config.get(key, "")
         return NetworkLease({"mode": "container", "pid": other.pid}, documents.settings([]))
 
     def _other(self, name: str) -> ContainerLike:

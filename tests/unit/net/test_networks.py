@@ -188,7 +188,9 @@ def test_another_containers_namespace(world: World, tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="cannot join network namespace of a non running container"):
         world.plan("x", NetworkMode="container:other")
     other.pid = 4711
-    joined = world.plan("x", NetworkMode="container:" + other.id)
+    x = container("x", NetworkMode="container:" + other.id)
+    joined = world.networks.plan(x)
+    assert x.config["Hostname"] == other.config["Hostname"]
     assert joined.plan == {"mode": "container", "pid": 4711}
     assert joined.settings == {"SandboxID": "", "SandboxKey": "", "Ports": {}, "Networks": {}}
     with pytest.raises(NotFound, match="No such container: nope"):
