@@ -6,9 +6,9 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from runtime.client import sweep, workers
 from runtime.client.connection import Connection, Message
@@ -25,6 +25,8 @@ from runtime.client.types import (
 from runtime.client.zygote import Zygote
 from runtime.shim import wire
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
 
 
@@ -34,6 +36,7 @@ class _Shim:
     def __init__(self, runtime: Runtime, container_id: str, sock: socket.socket) -> None:
         self._runtime = runtime
         self._id = container_id
+        self._held: list[Message] | None = []
         self.exited = False
         self.deleted = False
         self.answered: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
@@ -43,9 +46,20 @@ class _Shim:
         wire.close_all(fds)
         if "event" in message:
             self.exited = self.exited or message["event"] == "exit"
-            self._runtime.emit(self._id, message)
+            if self._held is not None:
+                self._held.append(message)
+            else:
+                # Later, for who waits for an answer that came before is only woken up now.
+                loop = asyncio.get_running_loop()
+                loop.call_soon(self._runtime.emit, self._id, message)
         elif not self.answered.done():
             self.answered.set_result(message)
+
+    def release(self) -> None:
+        """Let events through: who started or adopted the container knows of it by now."""
+        held, self._held = self._held, None
+        for message in held or ():
+            self._runtime.emit(self._id, message)
 
     def _closed(self) -> None:
         if not self.answered.done():
@@ -93,8 +107,8 @@ class Runtime:
         if self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _task(self, coroutine: Any) -> asyncio.Task[Any]:
-        task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(coroutine)
+    def _task(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task: asyncio.Task[T] = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -107,11 +121,19 @@ class Runtime:
         Cancelling does not stop the start: the container may come up. Raises RuntimeError_ with runc's
         text and everything undone.
         """
-        return await asyncio.shield(self._task(self._start(container_id, attachments, holds)))
+        task = self._task(self._start(container_id, attachments, holds))
+        try:
+            shim, started = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_release_when_started)
+            raise
+        # No event before the caller has its answer.
+        asyncio.get_running_loop().call_soon(shim.release)
+        return started
 
     async def _start(
         self, container_id: str, attachments: Sequence[Attachment], holds: Sequence[socket.socket]
-    ) -> Started:
+    ) -> tuple[_Shim, Started]:
         bundle = self.bundle(container_id)
         # What an earlier run has left would be taken for this one's.
         for name in ("exit", "state.json", "shim.sock"):
@@ -138,7 +160,7 @@ class Runtime:
         if shim.connection.closed:
             # Started and died before this task was resumed.
             self.shim_closed(container_id, shim)
-        return Started(answer["started"], answer["network"])
+        return shim, Started(answer["started"], answer["network"])
 
     async def _launch(self, container_id: str, request: Message, fds: list[int]) -> tuple[_Shim, Message]:
         for attempts_left in (2, 1, 0):
@@ -168,6 +190,7 @@ class Runtime:
         except RuntimeError_:
             return await self._unwatched(bundle)
         self._shims[container_id] = shim
+        asyncio.get_running_loop().call_soon(shim.release)
         if state["exit"]:
             shim.exited = True
             return _exited(state["exit"])
@@ -312,6 +335,11 @@ def _connect(path: Path) -> socket.socket:
     finally:
         os.close(folder)
     return sock
+
+
+def _release_when_started(task: asyncio.Task[tuple[_Shim, Started]]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        task.result()[0].release()
 
 
 def _exited(ended: Message) -> Exited:
