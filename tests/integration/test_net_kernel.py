@@ -217,3 +217,18 @@ def test_daemon_start_forwards_and_makes_its_bridge(lab: Lab) -> None:
     assert host_name in names()
     lab.drop(fd)
     net_lab.wait_until(lambda: host_name not in names())  # the kernel removes it in its own time
+
+
+def test_flushed_rules_come_back_with_the_next_published_port(lab: Lab) -> None:
+    networks = Networks(net_lab.config(), net_lab.Tables(), net_lab.Events())
+    asyncio.run(networks.open())
+    ports = {
+        key: [{"HostIp": "", "HostPort": port}] for key, port in (("80/tcp", "8080"), ("81/tcp", "8081"))
+    }
+    first = networks.plan(container("one", PortBindings={"80/tcp": ports["80/tcp"]}))
+    with nft.Firewall() as firewall:
+        firewall.delete()
+        second = networks.plan(container("two", PortBindings={"81/tcp": ports["81/tcp"]}))
+        assert sorted(b.host_port for b in firewall.listing()) == [8080, 8081]
+    first.close()
+    second.close()

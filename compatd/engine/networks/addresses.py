@@ -38,11 +38,16 @@ def elect(pools: Iterable[dict[str, Any]], occupied: Iterable[str]) -> ipaddress
 class AddressPool:
     """The addresses of one subnet. The lowest free one is given first, as dockerd does."""
 
-    def __init__(self, subnet: ipaddress.IPv4Network, gateway: str) -> None:
+    def __init__(
+        self, subnet: ipaddress.IPv4Network, gateway: str, within: ipaddress.IPv4Network | None = None
+    ) -> None:
+        """`within` (--fixed-cidr) is the part of the subnet that addresses are given out of."""
         self.subnet = subnet
         self.gateway = ipaddress.IPv4Address(gateway)
-        self._first = int(subnet.network_address) + 1
-        self._last = int(subnet.broadcast_address) - 1
+        self.within = within
+        given = within or subnet
+        self._first = max(int(given.network_address), int(subnet.network_address) + 1)
+        self._last = min(int(given.broadcast_address), int(subnet.broadcast_address) - 1)
         self._next = self._first  # all below it are taken
         self._taken = {int(self.gateway)}
 

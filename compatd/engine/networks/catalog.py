@@ -32,7 +32,10 @@ class Catalog:
             created = old.get("Created") or rfc3339(time.time_ns())
             network = documents.network(name, id, created, driver)
             if name == "bridge" and bridge is not None:
-                network["IPAM"]["Config"] = [{"Subnet": bridge.subnet, "Gateway": bridge.gateway}]
+                pool = {"Subnet": bridge.subnet, "Gateway": bridge.gateway}
+                if bridge.pool.within is not None:
+                    pool["IPRange"] = str(bridge.pool.within)
+                network["IPAM"]["Config"] = [pool]
                 network["Options"] = documents.bridge_options(
                     bridge.name,
                     icc=bridge.icc,

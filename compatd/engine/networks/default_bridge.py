@@ -21,6 +21,7 @@ class DefaultBridge:
         self.icc = bool(config.icc)
         self.masquerade = bool(config.ip_masq)
         self._bip = str(config.bip or "")
+        self._within = str(getattr(config, "fixed_cidr", "") or "")
         self._pools = config.default_address_pools or addresses.DEFAULT_POOLS
         self.pool: addresses.AddressPool
 
@@ -43,7 +44,19 @@ class DefaultBridge:
         """Makes the bridge or takes over the one that is there. Raises OSError, EngineError."""
         interface = self._address()
         bridge.ensure_bridge(self.name, str(interface), self.mtu)
-        self.pool = addresses.AddressPool(interface.network, str(interface.ip))
+        within = self._range(interface.network)
+        self.pool = addresses.AddressPool(interface.network, str(interface.ip), within)
+
+    def _range(self, subnet: ipaddress.IPv4Network) -> ipaddress.IPv4Network | None:
+        if not self._within:
+            return None
+        try:
+            within = ipaddress.IPv4Network(self._within, strict=False)
+        except ValueError:
+            raise InvalidParameter(f"invalid CIDR address: {self._within}") from None
+        if not within.subnet_of(subnet):
+            raise InvalidParameter(f"no matching subnet for range {self._within}")
+        return within
 
     def _address(self) -> ipaddress.IPv4Interface:
         """--bip, else what the bridge has, else the first address of a pool that no route leads to."""

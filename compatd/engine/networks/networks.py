@@ -3,7 +3,7 @@
 import ipaddress
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +234,7 @@ class Networks:
                 endpoint.publications += made
                 lease.holds += sockets
             if self._firewall is not None and endpoint.publications:
-                self._firewall.publish(_bindings(endpoint))
+                self._publish_bindings(self._firewall, _bindings(endpoint))
                 self._forget_flows(endpoint)
         except (EngineError, OSError) as e:
             reason = e.message if isinstance(e, EngineError) else str(e)
@@ -242,6 +242,13 @@ class Networks:
                 f"{_FAILED}driver failed programming external connectivity on endpoint "
                 f"{endpoint.container_name} ({endpoint.id}): {reason}"
             ) from e
+
+    def _publish_bindings(self, firewall: nft.Firewall, bindings: Sequence[nft.Binding]) -> None:
+        try:
+            firewall.publish(bindings)
+        except FileNotFoundError:  # `nft flush ruleset` took our table away
+            self.refresh_firewall()
+            firewall.publish(bindings)
 
     def _unpublish(self, endpoint: Endpoint) -> None:
         try:
@@ -354,7 +361,7 @@ def table_name(bridge_name: str) -> str:
     return "compatd" if bridge_name in ("", "docker0") else f"compatd-{bridge_name}"
 
 
-def _bindings(endpoint: Endpoint) -> list[nft.Binding]:
+def _bindings(endpoint: Endpoint) -> Sequence[nft.Binding]:
     """The table's elements: IPv4 only, since the container has no other address."""
     return [
         nft.Binding(

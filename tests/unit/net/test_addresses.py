@@ -72,3 +72,16 @@ def test_reserved_addresses() -> None:
     with pytest.raises(Forbidden):
         addresses.reserve("10.0.0.1")
     assert addresses.taken == 3
+
+
+def test_fixed_cidr_gives_only_its_part() -> None:
+    part = AddressPool(
+        ipaddress.IPv4Network("172.17.0.0/16"), "172.17.0.1", ipaddress.IPv4Network("172.17.9.0/30")
+    )
+    assert [part.allocate() for _ in range(4)] == ["172.17.9.0", "172.17.9.1", "172.17.9.2", "172.17.9.3"]
+    with pytest.raises(EngineError):
+        part.allocate()
+    whole = AddressPool(
+        ipaddress.IPv4Network("172.17.0.0/30"), "172.17.0.1", ipaddress.IPv4Network("172.17.0.0/30")
+    )
+    assert whole.allocate() == "172.17.0.2"
