@@ -172,9 +172,8 @@ class Daemon:
         """Our containers' cgroups, of every hierarchy."""
         found = []
         for base in (CGROUPS, *CGROUPS.iterdir()):
-            parent = base / self.name
-            if parent.is_dir():
-                found += [str(path) for path in parent.rglob("*") if path.is_dir()]
+            for folder, names, _ in os.walk(base / self.name):  # walks on when a group goes meanwhile
+                found += [f"{folder}/{name}" for name in names]
         return sorted(found)
 
     def links(self) -> list[str]:
