@@ -200,6 +200,7 @@ def test_udp_client_that_never_stops_finds_the_new_container(lab: Lab) -> None:
             which = container(name, **published(("53/udp", "", "5353")))
             keeper = container(f"keeper of an address for {name}")
             lease, inside = lab.start(networks, which)
+            networks.finish_forgetting()
             with lab.inside(inside):
                 server = serve(53, socket.SOCK_DGRAM)
             with server:

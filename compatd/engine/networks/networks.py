@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 import secrets
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ class Networks:
         self._bridge = None if config.bridge == "none" else DefaultBridge(config)
         self._firewall: nft.Firewall | None = None
         self._router = True
+        self._forgetting: list[threading.Thread] = []
 
     # Start and stop of the daemon
 
@@ -65,6 +67,7 @@ class Networks:
 
     async def close(self) -> None:
         """Lets go of sockets. Bridge, rules and addresses stay for containers that live on."""
+        self.finish_forgetting()
         if self._firewall is not None:
             self._firewall.close()
             self._firewall = None
@@ -261,12 +264,22 @@ class Networks:
             self._ports.release(publication)
         endpoint.publications = []
 
-    @staticmethod
-    def _forget_flows(endpoint: Endpoint) -> None:
-        """A UDP flow that the kernel tracks keeps its old target, or none, while its packets go on."""
+    def _forget_flows(self, endpoint: Endpoint) -> None:
+        """A UDP flow that the kernel tracks keeps its old target, or none, while its packets go on.
+
+        In a thread: the kernel walks its whole table, which takes some 10 ms however few flows there are.
+        """
         udp = {p.host_port for p in endpoint.publications if p.protocol == "udp"}
         if udp:
-            conntrack.forget_udp(udp)
+            self._forgetting = [t for t in self._forgetting if t.is_alive()]
+            thread = threading.Thread(target=_forget, args=(udp,), name="forget-udp", daemon=True)
+            self._forgetting.append(thread)
+            thread.start()
+
+    def finish_forgetting(self) -> None:
+        """Waits until the flows of all ports published and withdrawn so far are forgotten."""
+        for thread in self._forgetting:
+            thread.join()
 
     def _restore(self, endpoint: Endpoint) -> None:
         if endpoint.address:
@@ -359,6 +372,13 @@ class Networks:
 def table_name(bridge_name: str) -> str:
     """The firewall table of the daemon with that default bridge: several daemons have one each."""
     return "compatd" if bridge_name in ("", "docker0") else f"compatd-{bridge_name}"
+
+
+def _forget(ports: set[int]) -> None:
+    try:
+        conntrack.forget_udp(ports)
+    except OSError as e:
+        log.warning("forgetting UDP flows: %s", e)
 
 
 def _bindings(endpoint: Endpoint) -> Sequence[nft.Binding]:
