@@ -133,9 +133,21 @@ class Kit:
         return event
 
     def cgroups(self) -> list[str]:
-        return [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{self.name}/*") if path.is_dir()]
+        return [folder for folder in self._cgroup_folders() if not folder.endswith("/" + self.name)]
+
+    def _cgroup_folders(self) -> list[str]:
+        """Deepest first. `os.walk` takes no notice of what vanishes meanwhile, `Path.glob` does."""
+        root = "/sys/fs/cgroup"
+        tops = [root, *(os.path.join(root, name) for name in os.listdir(root))]
+        return [
+            folder for top in tops for folder, _, _ in os.walk(os.path.join(top, self.name), topdown=False)
+        ]
+
+    def shim_of(self, id: str) -> int:
+        return int(json.loads((self.runtime.bundle(id) / "state.json").read_text())["shim"])
 
     def shims(self) -> list[int]:
+        """All of this runtime, and processes that start something for them."""
         found = []
         for entry in Path("/proc").iterdir():
             try:
@@ -176,10 +188,10 @@ class Kit:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        for folder in sorted(Path("/sys/fs/cgroup").glob(f"*/{self.name}/**/"), reverse=True):
+        for folder in self._cgroup_folders():
             for _ in range(100):
                 try:
-                    folder.rmdir()
+                    os.rmdir(folder)  # noqa: PTH106
                     break
                 except FileNotFoundError:
                     break

@@ -205,7 +205,7 @@ def test_shims_can_be_told_apart_and_hold_only_their_own() -> None:
         for name in ("one", "two"):
             kit.bundle(name, "sleep", "1000")
             await kit.runtime.start(name, [], [])
-        shims = kit.shims()
+        shims = [kit.shim_of(name) for name in ("one", "two")]
         titles = {Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0") for pid in shims}
         assert titles == {b"compatd-shim one", b"compatd-shim two"}
         counts = {len(os.listdir(f"/proc/{pid}/fd")) for pid in shims}

@@ -8,7 +8,6 @@ import pytest
 
 from runtime.client import Running, RuntimeError_
 from tests.integration.shimkit import Kit, attachment, read_all, read_until, split, with_kit
-from tests.integration.test_shim_faults import shim_of
 
 RUNC = shutil.which("runc", path="/usr/sbin:/usr/bin:/sbin:/bin") or ""
 
@@ -78,7 +77,7 @@ def test_it_outlives_the_daemon_and_not_its_shim() -> None:
         started = await kit.runtime.start("one", [], [])
         await kit.restart()
         assert await kit.runtime.adopt("one") == Running(started.pid)
-        os.kill(shim_of(kit, "one"), signal.SIGKILL)
+        os.kill(kit.shim_of("one"), signal.SIGKILL)
         await kit.event("one", "lost")
         assert kit.cgroups() == []
         await kit.runtime.delete("one")

@@ -1,7 +1,6 @@
 """Killed shims, zygotes and daemons."""
 
 import asyncio
-import json
 import os
 import signal
 from pathlib import Path
@@ -14,15 +13,11 @@ from tests.integration.shimkit import Kit, attachment, read_all, with_kit
 pytestmark = pytest.mark.root
 
 
-def shim_of(kit: Kit, id: str) -> int:
-    return int(json.loads((kit.runtime.bundle(id) / "state.json").read_text())["shim"])
-
-
 def test_a_killed_shim_takes_its_container_along() -> None:
     async def body(kit: Kit) -> None:
         kit.bundle("one", "sh", "-c", "sleep 1000 & sleep 1000")
         started = await kit.runtime.start("one", [], [])
-        os.kill(shim_of(kit, "one"), signal.SIGKILL)
+        os.kill(kit.shim_of("one"), signal.SIGKILL)
         await kit.event("one", "lost")
         await kit.gone(lambda: Path(f"/proc/{started.pid}").exists())
         assert kit.cgroups() == []
@@ -37,7 +32,7 @@ def test_a_killed_shim_of_a_paused_container() -> None:
         kit.bundle("one", "sleep", "1000")
         await kit.runtime.start("one", [], [])
         await kit.runtime.pause("one")
-        os.kill(shim_of(kit, "one"), signal.SIGKILL)
+        os.kill(kit.shim_of("one"), signal.SIGKILL)
         await kit.event("one", "lost")
         assert kit.cgroups() == []
 
@@ -86,7 +81,7 @@ def test_shim_and_daemon_gone() -> None:
     async def body(kit: Kit) -> None:
         kit.bundle("one", "sleep", "1000")
         started = await kit.runtime.start("one", [], [])
-        shim = shim_of(kit, "one")
+        shim = kit.shim_of("one")
         await kit.runtime.close()
         os.kill(shim, signal.SIGKILL)
         await kit.gone(kit.shims)
