@@ -18,7 +18,7 @@ from compatd.engine.networks import NetworkLease, Networks
 from runtime.net import plan, rtnetlink
 
 NEWNET = 0x40000000
-TIMEOUT = 10.0  # seconds; only reached when a test fails
+TIMEOUT = 60.0  # seconds; only reached when a test fails
 NO_ANSWER = 0.4  # seconds to wait for what must not come
 _libc = ctypes.CDLL(None, use_errno=True)
 

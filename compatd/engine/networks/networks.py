@@ -1,10 +1,8 @@
 """The engine's networks: the three predefined ones, and what each container has of them."""
 
-import ipaddress
 import logging
 import secrets
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,8 @@ from compatd.engine.networks import documents, files, ports
 from compatd.engine.networks.catalog import Catalog
 from compatd.engine.networks.default_bridge import DefaultBridge, mac_for
 from compatd.engine.networks.model import ContainerLike, Endpoint, Json, NetworkLease
-from runtime.net import bridge, conntrack, forward, nft
+from compatd.engine.networks.rules import Rules
+from runtime.net import bridge
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +38,7 @@ class Networks:
         self._ports = ports.PortAllocator()
         self._ipv6 = ports.ipv6_listenable()
         self._bridge = None if config.bridge == "none" else DefaultBridge(config)
-        self._firewall: nft.Firewall | None = None
-        self._router = True
-        self._forgetting: list[threading.Thread] = []
+        self._rules: Rules | None = None  # None with --iptables=false
 
     # Start and stop of the daemon
 
@@ -62,39 +59,23 @@ class Networks:
                 self._store.endpoints.delete(endpoint_id)
         enabled = bool(self._config.ip_forward) and bridge.enable_forwarding()
         if self._config.iptables:
-            self._table_in_force(enabled)
-            self.refresh_firewall()
+            self._rules = Rules(self._bridge, self._endpoints, enabled_forwarding=enabled)
 
     async def close(self) -> None:
         """Lets go of sockets. Bridge, rules and addresses stay for containers that live on."""
-        self.finish_forgetting()
-        if self._firewall is not None:
-            self._firewall.close()
-            self._firewall = None
-
-    def _table_in_force(self, enabled_forwarding: bool) -> None:
-        """As dockerd: a host that forwards only for our sake does not become a router for its neighbours,
-        and stays none after a restart of the daemon. Where another program's chain drops, see
-        `runtime.net.forward`."""
-        table = table_name(self._bridge.name if self._bridge else "")
-        drops = [str(chain) for chain in forward.chains() if chain.drops]
-        self._router = not enabled_forwarding and f"ip {table} forward" not in drops
-        if self._bridge is not None and "ip filter FORWARD" in drops:
-            forward.accept_bridge(self._bridge.name)
-        for other in drops:
-            if not other.startswith(("ip compatd", "ip filter FORWARD")):
-                log.warning("chain %s drops forwarded packets by default, those of containers too", other)
+        if self._rules is not None:
+            self._rules.close()
+            self._rules = None
 
     def refresh_firewall(self) -> None:
         """Writes the whole table anew, at one moment; also after another program has thrown it away."""
-        if self._firewall is None:
-            self._firewall = nft.Firewall(table_name(self._bridge.name if self._bridge else ""))
-        networks = []
-        if self._bridge is not None:
-            bridge.allow_loopback(self._bridge.name)
-            networks.append(self._bridge.firewall)
-        bindings = [b for e in self._endpoints.values() for b in _bindings(e)]
-        self._firewall.rebuild(networks, bindings, router=self._router)
+        if self._rules is not None:
+            self._rules.refresh()
+
+    def finish_forgetting(self) -> None:
+        """Waits until the UDP flows of all ports published and withdrawn so far are forgotten."""
+        if self._rules is not None:
+            self._rules.finish_forgetting()
 
     def adopt(self, container: ContainerLike) -> Json | None:
         """A container that runs since before this daemon: it keeps what the store says it has.
@@ -236,9 +217,8 @@ class Networks:
                 made, sockets = self._ports.allocate(request)
                 endpoint.publications += made
                 lease.holds += sockets
-            if self._firewall is not None and endpoint.publications:
-                self._publish_bindings(self._firewall, _bindings(endpoint))
-                self._forget_flows(endpoint)
+            if self._rules is not None:
+                self._rules.publish(endpoint)
         except (EngineError, OSError) as e:
             reason = e.message if isinstance(e, EngineError) else str(e)
             raise EngineError(
@@ -246,40 +226,15 @@ class Networks:
                 f"{endpoint.container_name} ({endpoint.id}): {reason}"
             ) from e
 
-    def _publish_bindings(self, firewall: nft.Firewall, bindings: Sequence[nft.Binding]) -> None:
-        try:
-            firewall.publish(bindings)
-        except FileNotFoundError:  # `nft flush ruleset` took our table away
-            self.refresh_firewall()
-            firewall.publish(bindings)
-
     def _unpublish(self, endpoint: Endpoint) -> None:
         try:
-            if self._firewall is not None and endpoint.publications:
-                self._firewall.withdraw(_bindings(endpoint))
-                self._forget_flows(endpoint)
+            if self._rules is not None:
+                self._rules.withdraw(endpoint)
         except OSError as e:
             log.warning("withdrawing the ports of %s: %s", endpoint.container_name, e)
         for publication in endpoint.publications:
             self._ports.release(publication)
         endpoint.publications = []
-
-    def _forget_flows(self, endpoint: Endpoint) -> None:
-        """A UDP flow that the kernel tracks keeps its old target, or none, while its packets go on.
-
-        In a thread: the kernel walks its whole table, which takes some 10 ms however few flows there are.
-        """
-        udp = {p.host_port for p in endpoint.publications if p.protocol == "udp"}
-        if udp:
-            self._forgetting = [t for t in self._forgetting if t.is_alive()]
-            thread = threading.Thread(target=_forget, args=(udp,), name="forget-udp", daemon=True)
-            self._forgetting.append(thread)
-            thread.start()
-
-    def finish_forgetting(self) -> None:
-        """Waits until the flows of all ports published and withdrawn so far are forgotten."""
-        for thread in self._forgetting:
-            thread.join()
 
     def _restore(self, endpoint: Endpoint) -> None:
         if endpoint.address:
@@ -367,31 +322,3 @@ class Networks:
     def _name(self, endpoint: Endpoint) -> str:
         container = self.find(endpoint.container_id) if self.find is not None else None
         return container.name.lstrip("/") if container is not None else endpoint.container_name
-
-
-def table_name(bridge_name: str) -> str:
-    """The firewall table of the daemon with that default bridge: several daemons have one each."""
-    return "compatd" if bridge_name in ("", "docker0") else f"compatd-{bridge_name}"
-
-
-def _forget(ports: set[int]) -> None:
-    try:
-        conntrack.forget_udp(ports)
-    except OSError as e:
-        log.warning("forgetting UDP flows: %s", e)
-
-
-def _bindings(endpoint: Endpoint) -> Sequence[nft.Binding]:
-    """The table's elements: IPv4 only, since the container has no other address."""
-    return [
-        nft.Binding(
-            str(ipaddress.IPv4Address(p.host_ip)),
-            p.protocol,
-            p.host_port,
-            endpoint.address,
-            p.container_port,
-            endpoint.container_name,
-        )
-        for p in endpoint.publications
-        if ":" not in p.host_ip
-    ]

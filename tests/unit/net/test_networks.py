@@ -62,7 +62,8 @@ class World:
         self.events = Events()
         self.networks = Networks(config(**changes), self.tables, self.events)
         asyncio.run(self.networks.open())
-        self.firewall: Any = self.networks._firewall
+        rules = self.networks._rules
+        self.firewall: Any = rules and rules._firewall
         self.leases: list[NetworkLease] = []
 
     def plan(self, *arguments: Any, **host_config: Any) -> NetworkLease:

@@ -9,6 +9,8 @@ from compatd.engine.errors import EngineError, InvalidParameter
 from compatd.engine.networks import ports
 from compatd.engine.networks.ports import PortAllocator, Request, requests
 
+OWN = "127.83.12.9"  # a loopback address where no other program's ports are in the way
+
 
 @pytest.fixture
 def allocator(monkeypatch: pytest.MonkeyPatch) -> PortAllocator:
@@ -74,14 +76,14 @@ def test_ports_reserved_by_the_kernel_are_not_given_unasked(allocator: PortAlloc
 
 def test_a_program_has_the_port() -> None:
     with socket.socket() as program:
-        program.bind(("127.0.0.1", 0))
+        program.bind((OWN, 0))
         program.listen()
         port = program.getsockname()[1]
         allocator = PortAllocator()
-        reason = rf"^failed to bind host port 127\.0\.0\.1:{port}/tcp: address already in use$"
+        reason = rf"^failed to bind host port 127\.83\.12\.9:{port}/tcp: address already in use$"
         with pytest.raises(EngineError, match=reason):
-            allocator.allocate(tcp("127.0.0.1", first=port))
-    publications, sockets = allocator.allocate(tcp("127.0.0.1", first=port))  # nothing was left allocated
+            allocator.allocate(tcp(OWN, first=port))
+    publications, sockets = allocator.allocate(tcp(OWN, first=port))  # nothing was left allocated
     sockets[0].close()
     assert publications[0].host_port == port
 
@@ -89,7 +91,7 @@ def test_a_program_has_the_port() -> None:
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
 def test_held_port_is_nobody_elses_and_refuses(protocol: str) -> None:
     kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-    with ports.hold("127.0.0.1", 0, protocol) as held, socket.socket(socket.AF_INET, kind) as other:
+    with ports.hold(OWN, 0, protocol) as held, socket.socket(socket.AF_INET, kind) as other:
         if protocol == "tcp":
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with socket.socket() as client:
@@ -99,7 +101,7 @@ def test_held_port_is_nobody_elses_and_refuses(protocol: str) -> None:
 
 
 def test_held_udp_port_takes_nothing_in() -> None:
-    with ports.hold("127.0.0.1", 0, "udp") as held, socket.socket(type=socket.SOCK_DGRAM) as client:
+    with ports.hold(OWN, 0, "udp") as held, socket.socket(type=socket.SOCK_DGRAM) as client:
         client.sendto(b"word", held.getsockname())
         held.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -109,14 +111,14 @@ def test_held_udp_port_takes_nothing_in() -> None:
 def test_port_is_held_in_spite_of_connections_in_time_wait() -> None:
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers have it
-        server.bind(("127.0.0.1", 0))
+        server.bind((OWN, 0))
         server.listen()
         address = server.getsockname()
         with socket.create_connection(address) as client:
             peer, _ = server.accept()
             peer.close()  # the side that closes first keeps TIME_WAIT
             assert client.recv(1) == b""
-    with ports.hold("127.0.0.1", address[1], "tcp") as held, socket.socket() as other:
+    with ports.hold(OWN, address[1], "tcp") as held, socket.socket() as other:
         assert held.getsockname() == address
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with pytest.raises(OSError, match="in use"):
