@@ -19,7 +19,8 @@ _SERVICE = """\
 Description=compatd under test
 [Service]
 ExecStart={program} -H unix://{socket} --data-root /var/lib/compatd-checks --exec-root /run/compatd-checks \\
-    --pidfile /run/compatd-checks.pid
+    --pidfile /run/compatd-checks.pid --add-runtime compat={runtime} \\
+    --add-runtime crun=/usr/bin/crun
 KillMode=process
 Delegate=yes
 TasksMax=infinity
@@ -58,7 +59,8 @@ class Machine:
 
     def start(self) -> None:
         """Write the unit, start it, wait for an answer."""
-        text = _SERVICE.format(program=self.program, socket=self.socket, log=self.log)
+        runtime = Path(self.program).with_name("compat-runtime")
+        text = _SERVICE.format(program=self.program, socket=self.socket, log=self.log, runtime=runtime)
         Path("/run/systemd/system").mkdir(parents=True, exist_ok=True)
         Path(f"/run/systemd/system/{UNIT}").write_text(text)
         run("systemctl", "daemon-reload")

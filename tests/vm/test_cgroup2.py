@@ -189,7 +189,7 @@ def test_exec_is_in_the_group(machine: Machine) -> None:
     assert machine.docker("exec", name, "cat", "/proc/self/cgroup").stdout == "0::/\n"
 
 
-@pytest.mark.parametrize("runtime", ["runc", "crun"])
+@pytest.mark.parametrize("runtime", ["runc", "crun", "compat"])
 def test_other_runtimes(machine: Machine, runtime: str) -> None:
     machine.background("--runtime", runtime, "--name", runtime, *LIMITS, "box", "sleep", "1000")
     folder = machine.cgroup(runtime)
