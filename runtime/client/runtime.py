@@ -155,6 +155,8 @@ class Runtime:
                 sock.close()
         if "error" in answer:
             shim.connection.close()
+            if not answer.get("swept"):
+                await asyncio.to_thread(sweep.free, bundle)
             raise RuntimeError_(answer["error"])
         self._shims[container_id] = shim
         if shim.connection.closed:

@@ -13,6 +13,7 @@ from typing import Any
 
 from runtime.shim.files import is_alive, read_json
 from runtime.shim.outside import FOLDER, remove_folder
+from runtime.shim.starter import cgroup_path
 
 _log = logging.getLogger(__name__)
 
@@ -31,15 +32,12 @@ def free(bundle: Path) -> None:
     _kill_first(bundle)
     _end_external(bundle)
     try:
-        spec = read_json(str(bundle / "config.json"))
-        path = spec.get("linux", {}).get("cgroupsPath")
+        path = cgroup_path(read_json(str(bundle / "config.json")), bundle.name)
     except (OSError, ValueError):
-        return
-    if not path:
         return
     try:
         _free_cgroup(path)
-    except OSError as error:
+    except Exception as error:
         _log.warning("freeing the cgroup %s: %s", path, error)
 
 
@@ -82,14 +80,14 @@ def _kill_first(bundle: Path) -> None:
 def _free_cgroup(path: str) -> None:
     from runtime import cgroups
 
-    cgroup = cgroups.open_cgroup(path, systemd=":" in path)
+    cgroup = cgroups.open_cgroup(path)
     deadline = time.monotonic() + 10
     while True:
         if cgroup.pids():
             try:
                 cgroup.thaw()  # a frozen process does not die on cgroup v1
-            except OSError:
-                pass
+            except Exception as error:
+                _log.debug("thawing %s: %s", path, error)
             cgroup.kill(signal.SIGKILL)
         elif not cgroup.pids():
             break

@@ -63,7 +63,7 @@ class Container:
         try:
             if self.cgroup.pids():
                 self.cgroup.kill(signals.SIGKILL)
-        except OSError as error:
+        except Exception as error:
             print(f"shim: ending processes: {error}", file=sys.stderr)
 
     def close_log(self) -> None:
@@ -82,5 +82,5 @@ class Container:
             starter.end_external(self.external, self.bundle)
         try:
             self.cgroup.delete()
-        except OSError as error:
+        except Exception as error:
             print(f"shim: deleting the cgroup: {error}", file=sys.stderr)

@@ -33,6 +33,10 @@ class Refused(Exception):
     """The request cannot be done now."""
 
 
+class StarterDied(Exception):
+    """The starter was killed: what it has left must be swept."""
+
+
 class Server:
     """Answers the daemon, reaps, and knows when to end."""
 
@@ -254,9 +258,10 @@ def main(control: int) -> None:
     try:
         answer, server = _start(request, fds)
     except Exception as error:
-        if not isinstance(error, (Refused, OSError)):
+        if not isinstance(error, (Refused, StarterDied, OSError)):
             sys.excepthook(*sys.exc_info())
-        answer, server = {"error": str(error) or type(error).__name__}, None
+        answer = {"error": str(error) or type(error).__name__, "swept": not isinstance(error, StarterDied)}
+        server = None
     try:
         wire.send(sock, answer)
     except OSError:
@@ -279,7 +284,7 @@ def _start(request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], Ser
         try:
             told, got = wire.receive(link)
         except EOFError:
-            raise Refused("the starting process died") from None
+            raise StarterDied("the starting process died") from None
         finally:
             link.close()
         if "error" in told:

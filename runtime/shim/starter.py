@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from runtime.shim.container import Container
 
 _CLONE_NEWNET = 0x40000000
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PIPE_SIZE = 1024 * 1024
 
 
@@ -38,11 +39,12 @@ def fork(work: Callable[[], tuple[wire.Message, dict[str, int]]]) -> tuple[int, 
     The child's PID and the socket to receive from (`end of file`: it was killed). Raises OSError.
     """
     ours, theirs = socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    shim = os.getpid()
     try:
         pid = os.fork()
         if pid == 0:
             try:
-                _child(theirs, work)
+                _child(theirs, shim, work)
             except BaseException:
                 sys.excepthook(*sys.exc_info())
             finally:
@@ -55,7 +57,11 @@ def fork(work: Callable[[], tuple[wire.Message, dict[str, int]]]) -> tuple[int, 
     return pid, ours
 
 
-def _child(link: socket.socket, work: Callable[[], tuple[wire.Message, dict[str, int]]]) -> None:
+def _child(link: socket.socket, shim: int, work: Callable[[], tuple[wire.Message, dict[str, int]]]) -> None:
+    # Nobody may bring up a container that has no shim: what waits for `go` ends with this process.
+    syscalls.prctl(_PR_SET_PDEATHSIG, signals.SIGKILL)
+    if os.getppid() != shim:
+        return
     # The shim's own: its wake-up pipe, and clients that must see it close if the shim ends.
     signals.set_wakeup_fd(-1)
     signals.handle(signals.SIGCHLD, signals.SIG_DFL)
@@ -260,7 +266,7 @@ def _undo(bundle: str, pid: int, external: External | None, cgroup: Any) -> None
         pass
     try:
         cgroup.delete()
-    except OSError as error:
+    except Exception as error:
         print(f"shim: deleting the cgroup: {error}", file=sys.stderr)
     try:
         os.unlink(os.path.join(bundle, "state.json"))

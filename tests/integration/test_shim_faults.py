@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.client import AttachOptions, Exited, Lost, Running
+from runtime.client import AttachOptions, Exited, Lost, Running, RuntimeError_
 from tests.integration.shimkit import Kit, attachment, read_all, with_kit
 
 pytestmark = pytest.mark.root
@@ -129,5 +129,49 @@ def test_a_killed_zygote_harms_nobody() -> None:
         for name in ("one", "two"):
             await kit.runtime.delete(name)
         await kit.gone(kit.shims)
+
+    with_kit(body)
+
+
+async def starter_of(kit: Kit) -> int:
+    """The PID of the process that is starting something for a shim."""
+    while True:
+        for pid in kit.shims():
+            try:
+                parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            if parent != kit.runtime.zygote_pid:
+                return pid
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("victim", ["starter", "shim"])
+def test_killed_during_a_start(victim: str) -> None:
+    async def body(kit: Kit) -> None:
+        kit.bundle("warm", "true")  # so that the zygote is there and the next start is a plain one
+        await kit.runtime.start("warm", [], [])
+        await kit.event("warm", "exit")
+        await kit.runtime.delete("warm")
+        await kit.gone(kit.shims)
+        # Opening the FIFO holds the starter up: it reads config.json.
+        bundle = kit.bundle("one", "sleep", "1000")
+        config = (bundle / "config.json").read_text()
+        (bundle / "config.json").unlink()
+        os.mkfifo(bundle / "config.json")
+        task = asyncio.create_task(kit.runtime.start("one", [], []))
+        pid = await starter_of(kit)
+        if victim == "shim":
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(pid, signal.SIGKILL)
+        (bundle / "config.json").unlink()
+        (bundle / "config.json").write_text(config)
+        with pytest.raises(RuntimeError_):
+            await task
+        await kit.gone(kit.shims)
+        assert kit.cgroups() == []
+        await kit.runtime.start("one", [], [])
+        await kit.runtime.kill("one", 9)
+        await kit.event("one", "exit")
 
     with_kit(body)
