@@ -118,6 +118,11 @@ class Filesystem(_Mount):
 
     def attach(self, road: Road) -> None:
         target = self._target(road)
+        inside = self.destination.startswith("/proc/")
+        if self.kind != "proc" and (inside or s.filesystem_type(target) == s.PROC_SUPER_MAGIC):
+            # A filesystem over a part of procfs would catch what is written there (CVE-2025-52881).
+            real = f"{road.rootfs}{self.destination}"
+            raise StepError(f'"{real}" cannot be mounted because it is inside /proc')
         data = list(self.options.data)
         if self.kind == "tmpfs":
             # The folder's own mode unless the options say another: the kernel takes the last one.

@@ -93,10 +93,13 @@ def _compile(profile: Seccomp, cache: str, name: str) -> bytes:
     os.close(write_end)
     with os.fdopen(read_end, "rb") as file:
         text = file.read().decode("utf-8", "replace")
-    os.waitpid(pid, 0)
-    if text:
-        raise InitError(f"unable to start container process: {text}")
-    return _read(os.path.join(cache, name))
+    status = os.waitpid(pid, 0)[1]
+    found = b"" if status else _read(os.path.join(cache, name))
+    if not found:
+        # Never without the filter that was asked for.
+        text = text or f"seccomp compiler ended with status {status}"
+        raise InitError(f"unable to start container process: unable to init seccomp: {text}")
+    return found
 
 
 def _compile_to(profile: Seccomp, path: str) -> None:

@@ -146,6 +146,13 @@ class TestCache:
             filters.program({"defaultAction": "SCMP_ACT_X"}, str(tmp_path))
         assert list(tmp_path.iterdir()) == []
 
+    def test_a_compiler_that_dies_is_an_error_and_not_a_missing_filter(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(filters, "_compile_to", lambda *_: os._exit(66))
+        with pytest.raises(InitError, match="unable to init seccomp"):
+            filters.program(READ_ONLY, str(tmp_path))
+
     def test_flags(self, tmp_path: Path) -> None:
         profile: Any = {**READ_ONLY, "flags": ["SECCOMP_FILTER_FLAG_LOG"]}
         assert filters.program(profile, str(tmp_path))[1] == 2
