@@ -197,5 +197,7 @@ async def resize(containers: "Containers", container: Container, height: int, wi
     try:
         await containers.runtime.resize(container.id, None, width, height)
     except RuntimeError_ as error:
+        if await exits.stopped(container, 1.0):  # it was just about to end
+            raise not_running(container) from error
         raise EngineError(error.message) from error
     containers.emit(container, "resize", {"height": str(height), "width": str(width)})
