@@ -14,7 +14,7 @@ def write(path: Path) -> None:
         pid = int(path.read_text().strip() or 0)
     except (FileNotFoundError, ValueError):
         pid = 0
-    if pid > 0 and pid != os.getpid() and Path(f"/proc/{pid}").exists():
+    if pid > 0 and pid != os.getpid() and _alive(pid):
         raise PidFileError(
             f"failed to start daemon, ensure docker is not running or delete {path}: "
             f"process with PID {pid} is still running"
@@ -22,6 +22,15 @@ def write(path: Path) -> None:
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     path.write_text(str(os.getpid()))
     path.chmod(0o644)
+
+
+def _alive(pid: int) -> bool:
+    """Whether the process runs: one that only waits to be collected (proc(5), state Z) does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
 
 
 def remove(path: Path) -> None:

@@ -1,6 +1,7 @@
 """One daemon a PID file."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,15 @@ def test_stale_file_is_replaced(tmp_path: Path) -> None:
     assert path.read_text() == str(os.getpid())
     pidfile.remove(path)
     assert not path.exists()
+
+
+def test_a_daemon_that_only_waits_to_be_collected_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "docker.pid"
+    with subprocess.Popen(["true"]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        path.write_text(str(ended.pid))
+        pidfile.write(path)
+    assert path.read_text() == str(os.getpid())
 
 
 def test_living_daemon_is_named(tmp_path: Path) -> None:
