@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from compatd import VERSION, log, pidfile
@@ -28,6 +29,7 @@ def run(config: Config) -> int:
     if os.geteuid() != 0:
         print("dockerd needs to be started with root privileges", file=sys.stderr)
         return 1
+    factory: Callable[[], asyncio.AbstractEventLoop]
     try:
         import uvloop
 
@@ -90,8 +92,12 @@ def _import_server() -> None:
 
 async def _answer(engine: Engine, listeners: list[socket.socket], stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then let requests under way finish for a moment."""
-    from compatd.api import handlers
-    from compatd.http import Identity, Server
+    from compatd.api import container, exec, image, network, system, volume
+    from compatd.http.server import Identity, Server
+
+    handlers = {}
+    for noun in (container, exec, image, network, system, volume):
+        handlers.update(noun.HANDLERS)
 
     identity = Identity(
         server_header=f"Docker/{VERSION} (linux)",
@@ -101,7 +107,7 @@ async def _answer(engine: Engine, listeners: list[socket.socket], stop: asyncio.
         builder_version="1",
         swarm="inactive",
     )
-    server = Server(engine, handlers(), identity=identity)
+    server = Server(engine, handlers, identity=identity)
     await server.start(listeners)
     gc.collect()
     gc.freeze()  # what start-up made stays: later collections need not walk it
