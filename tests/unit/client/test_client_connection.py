@@ -1,0 +1,94 @@
+"""The daemon's end of a connection: answers, events, a socket that is full, an end."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from runtime.client.connection import Connection
+from runtime.client.types import RuntimeError_
+from runtime.shim import wire
+
+
+class World:
+    def __init__(self) -> None:
+        ours, self.peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.events: list[dict[str, Any]] = []
+        self.ends = 0
+        self.connection = Connection(ours, self._event, self._end)
+
+    def _event(self, message: dict[str, Any], fds: list[int]) -> None:
+        wire.close_all(fds)
+        self.events.append(message)
+
+    def _end(self) -> None:
+        self.ends += 1
+
+    async def receive(self) -> tuple[dict[str, Any], list[int]]:
+        return await asyncio.to_thread(wire.receive, self.peer)
+
+
+def with_world(body: Callable[[World], Awaitable[None]]) -> None:
+    async def main() -> None:
+        world = World()
+        try:
+            await body(world)
+        finally:
+            world.connection.close()
+            world.peer.close()
+
+    asyncio.run(main())
+
+
+def test_answers_find_their_questions() -> None:
+    async def body(world: World) -> None:
+        first = asyncio.create_task(world.connection.call("one", x=1))
+        second = asyncio.create_task(world.connection.call("two"))
+        questions = [(await world.receive())[0] for _ in range(2)]
+        assert [question["op"] for question in questions] == ["one", "two"]
+        assert questions[0]["x"] == 1
+        wire.send(world.peer, {"event": "exit"})
+        wire.send(world.peer, {"id": questions[1]["id"], "n": 2})
+        wire.send(world.peer, {"id": questions[0]["id"], "error": "no", "kind": "Refused"})
+        assert (await second)["n"] == 2
+        with pytest.raises(RuntimeError_) as caught:
+            await first
+        assert (caught.value.message, caught.value.kind) == ("no", "Refused")
+        assert world.events == [{"event": "exit"}]
+
+    with_world(body)
+
+
+def test_the_end_reaches_who_waits() -> None:
+    async def body(world: World) -> None:
+        asked = asyncio.create_task(world.connection.call("one"))
+        await world.receive()
+        world.peer.close()
+        with pytest.raises(RuntimeError_) as caught:
+            await asked
+        assert caught.value.kind == "Gone"
+        assert world.ends == 1
+        with pytest.raises(RuntimeError_):
+            await world.connection.call("two")
+
+    with_world(body)
+
+
+def test_a_full_socket_keeps_order_and_descriptors() -> None:
+    async def body(world: World) -> None:
+        null = os.open(os.devnull, os.O_RDONLY)
+        count = 600
+        for number in range(count):
+            world.connection.send(
+                {"n": number, "ballast": "x" * (40_000 if number % 50 == 0 else 1000)}, [null]
+            )
+        os.close(null)
+        for number in range(count):
+            message, fds = await world.receive()
+            assert (message["n"], len(fds)) == (number, 1)
+            wire.close_all(fds)
+
+    with_world(body)
