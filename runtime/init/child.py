@@ -1,9 +1,9 @@
 """The parent's side of a child on its way to execve, and the few words they exchange.
 
 Over a socket pair of packets. Child to parent: `H` (mounts are made, hooks may run; answered with `H`), `R`
-+ warnings (ready; with the console's master as SCM_RIGHTS), `E` + text (it failed and is gone), `U` + text (the
-same, for an unknown user: dockerd says that without a prefix). Parent to child: `G` (execve now). The socket is
-close-on-exec, so its end of file is the news that execve has happened.
++ warnings (ready; with the console's master as SCM_RIGHTS), `E` + text (it failed and is gone), `U` + text
+(the same, for an unknown user: dockerd says that without a prefix). Parent to child: `G` (execve now). The
+socket is close-on-exec, so its end of file is the news that execve has happened.
 """
 
 from __future__ import annotations

@@ -106,7 +106,8 @@ def _child(
     keep_fds: int,
 ) -> None:
     try:
-        isolate(process)
+        keep = {link.fileno(), target, road.console or 0, *stdio, *cgroup_fds}
+        isolate(process, keep, keep_fds)
         try:
             attach_fds(cgroup_fds)
         except OSError as error:

@@ -174,7 +174,8 @@ def _child(
 ) -> None:
     prefix = PREFIX + DURING_INIT
     try:
-        isolate(process)
+        keep = {link.fileno(), go_fd, road.console or 0, *stdio, *cgroup_fds, *(fd for _, fd in joins)}
+        isolate(process, keep, keep_fds)
         attach_fds(cgroup_fds)
         if spaces.get("cgroup") == "":
             s.unshare(s.CLONE_NEWCGROUP)
@@ -200,13 +201,20 @@ def _child(
     execute(program, process, link.fileno() if go_fd < 0 else -1, keep_fds)
 
 
-def isolate(process: ProcessPlan) -> None:
-    """The first steps of any child: nothing of the host is to be had from it."""
+def isolate(process: ProcessPlan, keep: set[int], keep_fds: int) -> None:
+    """The first steps of any child: nothing of the host is to be had from it. keep: the fds it still
+    needs."""
     # Other processes of the container may not read /proc/<pid>/exe, fd or mem of this one until execve.
     s.prctl(s.PR_SET_DUMPABLE, 0)
+    first = 3 + keep_fds
+    for fd in sorted(fd for fd in keep if fd >= first):
+        if fd > first:
+            s.close_range(first, fd - 1)
+        first = fd + 1
+    s.close_range(first)
     for number in range(1, 65):
-        # execve resets handlers but keeps what is ignored: Python ignores SIGPIPE and SIGXFSZ, a supervisor may
-        # have left SIGCHLD so. Only those cost a system call here.
+        # execve resets handlers but keeps what is ignored: Python ignores SIGPIPE and SIGXFSZ, a supervisor
+        # may have left SIGCHLD so. Only those cost a system call here.
         if _signal.getsignal(number) == _signal.SIG_IGN:
             _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())

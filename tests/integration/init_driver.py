@@ -12,7 +12,6 @@ from runtime import cgroups, init
 from runtime.init import seccomp
 from runtime.spec import Process
 
-
 HELD: list[init.Child] = []
 
 
