@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from compatd.engine.containers.ipc import shared_shm, shm_path
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.runtimes import find_runtime
 from compatd.engine.containers.security import parse_security_options
@@ -40,6 +41,8 @@ def _surroundings(containers: "Containers", container: Container, folder: Path) 
         root=folder / "rootfs",
         folder=container.dir,
         pid_of=lambda other: pid_of(containers, other),
+        shm_of=lambda other: shared_shm(containers, other),
+        own_shm=str(shm_path(container)),
         volume_options=lambda name: containers.volumes.get(name)["Options"] or {},
         seccomp=lambda option, names: _seccomp(option or config.seccomp_profile, names),
         security=security,

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from compatd.engine.containers import remove, start
+from compatd.engine.containers import ipc, remove, start
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.restart import RestartPolicy
 from compatd.engine.containers.times import now
@@ -129,6 +129,7 @@ async def free(containers: "Containers", container: Container) -> None:
         await containers.runtime.delete(container.id)
     except (RuntimeError_, OSError) as error:
         logger.warning("freeing container %s: %s", container.id, error)
+    ipc.unmount_shm(container)
     containers.networks.release(container.id)
     container.network_settings = containers.networks.idle_settings(container, container.network_settings)
     for point in container.mounts:

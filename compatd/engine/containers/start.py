@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from compatd.engine.containers import bundle, exits, mountpoints, remove, validate
+from compatd.engine.containers import bundle, exits, ipc, mountpoints, remove, validate
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.restart import RestartPolicy
 from compatd.engine.containers.times import now
@@ -94,6 +94,7 @@ async def _run(containers: "Containers", container: Container, by_hand: bool) ->
         container.network_settings = lease.settings
         _write_files(containers, container)
         mountpoints.make_sources(container)
+        ipc.mount_shm(container)
         _volume_events(containers, container)
         if by_hand:
             container.restart_count = 0

@@ -45,6 +45,8 @@ def spec_of(
         "root": Path("/bundle/rootfs"),
         "folder": Path("/containers"),
         "pid_of": {"other": 99}.__getitem__,
+        "shm_of": {"other": "/other/shm"}.__getitem__,
+        "own_shm": "/own/shm",
         "volume_options": lambda name: {},
         "seccomp": lambda option, names: {"defaultAction": option or "default"},
         "security": parse_security_options(made.host_config["SecurityOpt"]),
@@ -100,7 +102,8 @@ def test_shared_memory_goes_with_ipc() -> None:
     assert "size=67108864" in mount(spec_of(), "/dev/shm")["options"]
     assert mount(spec_of(None, {"IpcMode": "host"}), "/dev/shm")["source"] == "/dev/shm"
     shared = mount(spec_of(None, {"IpcMode": "container:other"}), "/dev/shm")
-    assert shared["source"] == "/proc/99/root/dev/shm"
+    assert shared["source"] == "/other/shm"
+    assert mount(spec_of(None, {"IpcMode": "shareable"}), "/dev/shm")["source"] == "/own/shm"
     assert not [m for m in spec_of(None, {"IpcMode": "none"})["mounts"] if m["destination"] == "/dev/shm"]
 
 

@@ -81,12 +81,13 @@ def _writable(found: list[Json], kind: str) -> None:
 def _shared_ipc(
     container: Container, around: "Surroundings", taken: set[str], found: list[Json]
 ) -> list[Json]:
-    """With another container's (or the host's) IPC namespace comes its /dev/shm."""
+    """With another's IPC namespace comes its /dev/shm; one that is to be shared is a mount of the host."""
     mode = container.host_config["IpcMode"]
     word, _, other = mode.partition(":")
-    if "/dev/shm" in taken or not (mode == "host" or (word == "container" and other)):
+    if "/dev/shm" in taken or not (mode in ("host", "shareable") or (word == "container" and other)):
         return []
-    source = "/dev/shm" if mode == "host" else f"/proc/{around.pid_of(other)}/root/dev/shm"
+    known = {"shareable": around.own_shm, "host": "/dev/shm"}
+    source = known.get(mode) or around.shm_of(other)
     found[:] = [mount for mount in found if mount["destination"] != "/dev/shm"]
     return [_mount("/dev/shm", "bind", source, ["rbind", "rprivate"])]
 
