@@ -209,6 +209,7 @@ def test_shims_can_be_told_apart_and_hold_only_their_own() -> None:
         for name in ("one", "two"):
             kit.bundle(name, "sleep", "1000")
             await kit.runtime.start(name, [], [])
+            await kit.runtime.kill(name, 0)  # answered by the shim's loop, so all is open by now
         shims = [kit.shim_of(name) for name in ("one", "two")]
         titles = {Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0") for pid in shims}
         assert titles == {b"compatd-shim one", b"compatd-shim two"}
