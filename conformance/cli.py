@@ -18,7 +18,7 @@ KNOWN = ("/usr/local/bin/docker", "/usr/bin/docker")
 
 
 def found() -> list[str]:
-    """The command lines to test with: CONFORMANCE_CLI (paths, colon-separated), or the known ones that exist."""
+    """The command lines to test with: CONFORMANCE_CLI (colon-separated paths), or the known ones found."""
     chosen = os.environ.get("CONFORMANCE_CLI")
     if chosen:
         return chosen.split(":")
@@ -85,7 +85,7 @@ class Terminal:
         return data
 
     def resize_until(self, rows: int, columns: int, text: bytes) -> None:
-        """Change the size until `text` comes. The client may not be listening yet at first, so change again."""
+        """Change the size until `text` comes: at first the client may not be listening yet."""
         end = time.monotonic() + DEADLINE
         while text not in self.seen:
             assert time.monotonic() < end, f"no {text!r} in {bytes(self.seen)!r}"
@@ -144,14 +144,20 @@ class Cli:
         self, *args: str, stdin: bytes | None = None, check: bool = True, timeout: float = 60
     ) -> Result:
         """Run to the end. Raises AssertionError with its stderr when it fails and `check` is set."""
-        done = subprocess.run(
-            [self.path, *args],
-            env=self.env,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-            **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}),  # type: ignore[call-overload]
-        )
+        command = [self.path, *args]
+        if stdin is None:
+            done: subprocess.CompletedProcess[bytes] = subprocess.run(
+                command,
+                env=self.env,
+                capture_output=True,
+                timeout=timeout,
+                check=False,
+                stdin=subprocess.DEVNULL,
+            )
+        else:
+            done = subprocess.run(
+                command, env=self.env, capture_output=True, timeout=timeout, check=False, input=stdin
+            )
         result = Result(done.returncode, done.stdout, done.stderr)
         assert not check or result.code == 0, f"docker {' '.join(args)}: {result.code}: {result.err}"
         return result

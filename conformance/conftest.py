@@ -58,8 +58,12 @@ def _versions_and_sweep(request: pytest.FixtureRequest, engine: Engine) -> Itera
     engine.sweep()
 
 
-@pytest.fixture(scope="session", params=command_line.found(), ids=lambda p: "cli-" + command_line.version_of(p))
-def cli(request: pytest.FixtureRequest, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> command_line.Cli:
+@pytest.fixture(
+    scope="session", params=command_line.found(), ids=lambda p: "cli-" + command_line.version_of(p)
+)
+def cli(
+    request: pytest.FixtureRequest, engine: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> command_line.Cli:
     """Each docker command line found on this machine."""
     return command_line.Cli(request.param, engine.host, tmp_path_factory.mktemp("docker-config"))
 

@@ -86,9 +86,7 @@ class Engine:
 
     def load(self, archive: bytes) -> str:
         """Load an archive; returns the stream of messages."""
-        answer = self.wire.post(
-            "/images/load", archive, status=200, quiet=True
-        )
+        answer = self.wire.post("/images/load", archive, status=200, quiet=True)
         return answer.body.decode()
 
     def make_image(self, hint: str, *, more: list[bytes] | None = None, **config: Any) -> str:
@@ -166,7 +164,7 @@ class Engine:
         return Ended(exec_id, code, out.decode(), err.decode())
 
     def get_from(self, container: str, address: str, port: int) -> str:
-        """What an HTTP server answers to a container, headers and all (busybox's wget needs a libc that it has not)."""
+        """What an HTTP server answers to a container, headers and all. (busybox's static wget crashes.)"""
         script = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 10 {address} {port}"
         return self.exec(container, "sh", "-c", script).out
 

@@ -1,4 +1,4 @@
-"""Images made from nothing but busybox: root file systems, docker-archives, OCI layouts, registry manifests."""
+"""Images made from nothing but busybox: root file systems, docker-archives, OCI layouts, manifests."""
 
 import gzip
 import hashlib
@@ -22,7 +22,8 @@ OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 ETC = {
-    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/:/bin/false\nuser:x:1000:1000::/home/user:/bin/sh\n",
+    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/:/bin/false\n"
+    "user:x:1000:1000::/home/user:/bin/sh\n",
     "etc/group": "root:x:0:\ndaemon:x:1:\nuser:x:1000:\nextra:x:2000:user\n",
     "etc/services": "http 80/tcp\n",
 }
@@ -94,7 +95,9 @@ class Image:
 
     def document(self) -> bytes:
         """The image configuration JSON; its digest is the image's ID."""
-        history = [{"created": "2023-11-14T22:13:20Z", "created_by": f"layer {i}"} for i in range(len(self.layers))]
+        history = [
+            {"created": "2023-11-14T22:13:20Z", "created_by": f"layer {i}"} for i in range(len(self.layers))
+        ]
         return canonical(
             {
                 "architecture": self.architecture,
@@ -147,7 +150,9 @@ def oci_layout(images: dict[str, Image], compress: str = "") -> bytes:
             if compress == "gzip":
                 layers.append({"mediaType": OCI_LAYER + "+gzip", **put(gzip.compress(layer, 1, mtime=0))})
             elif compress == "zstd":
-                packed = subprocess.run(["zstd", "-q", "-c"], input=layer, capture_output=True, check=True).stdout
+                packed = subprocess.run(
+                    ["zstd", "-q", "-c"], input=layer, capture_output=True, check=True
+                ).stdout
                 layers.append({"mediaType": OCI_LAYER + "+zstd", **put(packed)})
             else:
                 layers.append({"mediaType": OCI_LAYER, **put(layer)})
@@ -157,9 +162,7 @@ def oci_layout(images: dict[str, Image], compress: str = "") -> bytes:
             "io.containerd.image.name": "docker.io/" + tag if "/" in tag and "." not in tag else tag,
             "org.opencontainers.image.ref.name": tag.rpartition(":")[2],
         }
-        entries.append(
-            {"mediaType": OCI_MANIFEST, **put(canonical(manifest)), "annotations": annotations}
-        )
+        entries.append({"mediaType": OCI_MANIFEST, **put(canonical(manifest)), "annotations": annotations})
     tar = Tar().add("oci-layout", '{"imageLayoutVersion":"1.0.0"}')
     tar.add("index.json", canonical({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}))
     tar.add("blobs").add("blobs/sha256")

@@ -20,7 +20,9 @@ def bounding_set() -> int:
 def skip_without_all_capabilities(text: str) -> None:
     """runc insists on all capabilities for --privileged, and fails where the machine has not all of them."""
     if "unable to apply caps: operation not permitted" in text and not bounding_set() >> CAP_SYS_RESOURCE & 1:
-        pytest.skip("the machine lacks CAP_SYS_RESOURCE, and this engine's runtime insists on it for --privileged")
+        pytest.skip(
+            "the machine lacks CAP_SYS_RESOURCE, and this engine's runtime insists on it for --privileged"
+        )
 
 
 def cgroup_file(engine: Engine, controller: str, v1: str, v2: str) -> str:

@@ -1,7 +1,8 @@
 """Sockets and processes in the engine's network namespace.
 
-An engine under test may live in a network namespace of its own (`CONFORMANCE_NETNS`, a name of `ip netns`), so
-that its bridges and firewall rules stay apart from the machine's. Published ports are then reached from inside.
+An engine under test may live in a network namespace of its own (`CONFORMANCE_NETNS`, a name of `ip netns`),
+so that its bridges and firewall rules stay apart from the machine's. Published ports are then reached from
+inside.
 """
 
 import contextlib
@@ -66,7 +67,7 @@ def connect(address: str, port: int, timeout: float = 10) -> socket.socket:
 
 
 def fetch(address: str, port: int, path: str = "/") -> bytes:
-    """The body of a plain HTTP/1.0 GET. Raises OSError when nobody answers, AssertionError on an empty answer."""
+    """The body of a plain GET. Raises OSError when nobody answers, AssertionError on an empty answer."""
     with connect(address, port) as sock:
         sock.sendall(f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
         answer = b"".join(iter(lambda: sock.recv(65536), b""))
@@ -122,7 +123,7 @@ def udp_echo(port: int, pid: int) -> Iterator[None]:
 
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """A port that was free a moment ago, below the kernel's ephemeral range so that nobody is given it by chance."""
+    """A port that was free a moment ago, below the ephemeral range: nobody is given it by chance."""
     import random
 
     def find() -> int:

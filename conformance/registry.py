@@ -142,6 +142,8 @@ class Registry:
     def manifest(self, repository: str, reference: str) -> Any:
         """The stored manifest, decoded."""
         accept = ", ".join([DOCKER_MANIFEST, DOCKER_LIST, OCI_MANIFEST, OCI_INDEX])
-        status, _, body = self.request("GET", f"/v2/{repository}/manifests/{reference}", None, {"Accept": accept})
+        status, _, body = self.request(
+            "GET", f"/v2/{repository}/manifests/{reference}", None, {"Accept": accept}
+        )
         assert status == 200, body
         return json.loads(body)

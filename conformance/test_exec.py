@@ -15,7 +15,9 @@ from conformance.wire import Hijacked, demux
 EXEC = ("ContainerExec", "ExecStart", "ExecInspect")
 
 
-def start_exec(engine: Engine, container: str, *command: str, tty: bool = False, **config: object) -> tuple[str, Hijacked]:
+def start_exec(
+    engine: Engine, container: str, *command: str, tty: bool = False, **config: object
+) -> tuple[str, Hijacked]:
     body = {"AttachStdout": True, "AttachStderr": True, "Tty": tty, "Cmd": list(command), **config}
     exec_id = engine.wire.post(f"/containers/{container}/exec", body, status=201).json()["Id"]
     return exec_id, engine.wire.hijack(f"/exec/{exec_id}/start", {"Detach": False, "Tty": tty})
@@ -29,7 +31,9 @@ def test_exec(engine: Engine, box: str) -> None:
 
 @pytest.mark.operation(*EXEC)
 def test_inspect(engine: Engine, box: str) -> None:
-    exec_id, stream = start_exec(engine, box, "sh", "-c", "read x; exit 4", AttachStdin=True, Privileged=False, User="user")
+    exec_id, stream = start_exec(
+        engine, box, "sh", "-c", "read x; exit 4", AttachStdin=True, Privileged=False, User="user"
+    )
     with stream:
         until(lambda: engine.wire.get(f"/exec/{exec_id}/json")["Pid"] > 0)
         found = engine.wire.get(f"/exec/{exec_id}/json")
@@ -58,7 +62,12 @@ def test_created_but_not_started(engine: Engine, box: str) -> None:
 @pytest.mark.operation(*EXEC)
 @pytest.mark.parametrize("upgrade", [True, False])
 def test_half_close(engine: Engine, box: str, upgrade: bool) -> None:
-    body = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Cmd": ["sh", "-c", "cat >/dev/null; sleep 0.2; echo after"]}
+    body = {
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Cmd": ["sh", "-c", "cat >/dev/null; sleep 0.2; echo after"],
+    }
     exec_id = engine.wire.post(f"/containers/{box}/exec", body, status=201).json()["Id"]
     with engine.wire.hijack(f"/exec/{exec_id}/start", {"Detach": False}, upgrade=upgrade) as stream:
         assert stream.status == (101 if upgrade else 200)
@@ -133,7 +142,9 @@ def test_detached(engine: Engine, cli: Cli, box: str) -> None:
 
 @pytest.mark.operation(*EXEC)
 def test_detached_api(engine: Engine, box: str) -> None:
-    exec_id = engine.wire.post(f"/containers/{box}/exec", {"Cmd": ["sh", "-c", "exit 5"]}, status=201).json()["Id"]
+    exec_id = engine.wire.post(f"/containers/{box}/exec", {"Cmd": ["sh", "-c", "exit 5"]}, status=201).json()[
+        "Id"
+    ]
     answer = engine.wire.post(f"/exec/{exec_id}/start", {"Detach": True}, status=200)
     assert answer.body == b""
     until(lambda: engine.wire.get(f"/exec/{exec_id}/json")["ExitCode"] == 5)
@@ -183,15 +194,22 @@ def test_errors(engine: Engine, box: str) -> None:
 
 @pytest.mark.operation(*EXEC)
 def test_runs_in_the_containers_namespaces(engine: Engine) -> None:
-    container = engine.sleeper(host={"CapDrop": ["ALL"], "Memory": 64 << 20}, Env=["OF=container"], WorkingDir="/tmp", User="user")
+    container = engine.sleeper(
+        host={"CapDrop": ["ALL"], "Memory": 64 << 20}, Env=["OF=container"], WorkingDir="/tmp", User="user"
+    )
     script = "for p in self 1; do for n in pid mnt net ipc uts; do readlink /proc/$p/ns/$n; done; done"
     lines = engine.exec(container, "sh", "-c", script).out.split()
     assert len(lines) == 10 and lines[:5] == lines[5:]
-    assert engine.exec(container, "sh", "-c", "echo $OF; pwd; id -u; hostname").out == f"container\n/tmp\n1000\n{container[:12]}\n"
+    assert (
+        engine.exec(container, "sh", "-c", "echo $OF; pwd; id -u; hostname").out
+        == f"container\n/tmp\n1000\n{container[:12]}\n"
+    )
     own, first = (engine.exec(container, "grep", "CapBnd", f"/proc/{p}/status").out for p in ("self", "1"))
     assert own == first and own.split()[1] == "0" * 16
-    own, first = (sorted(engine.exec(container, "cat", f"/proc/{p}/cgroup").out.splitlines()) for p in ("self", "1"))
-    assert own == first
+    groups, others = (
+        sorted(engine.exec(container, "cat", f"/proc/{p}/cgroup").out.splitlines()) for p in ("self", "1")
+    )
+    assert groups == others
 
 
 @pytest.mark.operation(*EXEC)
@@ -224,7 +242,13 @@ def test_ends_with_the_container(engine: Engine) -> None:
 def test_vanished_client(engine: Engine) -> None:
     """The command goes on without whoever started it."""
     container = engine.sleeper()
-    _, stream = start_exec(engine, container, "sh", "-c", "echo up; while [ ! -e /go ]; do sleep 0.05; done; touch /done; sleep 100")
+    _, stream = start_exec(
+        engine,
+        container,
+        "sh",
+        "-c",
+        "echo up; while [ ! -e /go ]; do sleep 0.05; done; touch /done; sleep 100",
+    )
     stream.read_until(b"up\n")
     stream.close()
     engine.exec(container, "touch", "/go")

@@ -1,9 +1,13 @@
 """images: list, inspect, history, tag, rmi and its in-use rules, import, save, commit's absence."""
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import re
 import tarfile
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +15,12 @@ import pytest
 from conformance.cli import Cli
 from conformance.engine import Engine
 from conformance.images import Tar, busybox_root, digest, docker_archive
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+}
 
 
 def members(archive: bytes) -> dict[str, bytes]:
@@ -76,7 +86,11 @@ def test_list_filters(engine: Engine) -> None:
     second = small(engine, "second", Labels={"kind": engine.prefix, "two": "2"})
 
     def tags(**filters: list[str]) -> set[str]:
-        return {tag for image in engine.wire.get("/images/json", filters=filters) for tag in image["RepoTags"] or []}
+        return {
+            tag
+            for image in engine.wire.get("/images/json", filters=filters)
+            for tag in image["RepoTags"] or []
+        }
 
     assert tags(label=[f"kind={engine.prefix}"]) == {first, second}
     assert tags(label=[f"kind={engine.prefix}", "two"]) == {second}
@@ -119,7 +133,11 @@ def test_tag_errors(engine: Engine) -> None:
     assert answer.status == 404 and f"No such image: {engine.prefix}-nope" in answer.message
     answer = engine.wire.request("POST", f"/images/{engine.image}/tag", repo="UPPER", tag="y")
     refused = engine.pick({"1.24": 500, "1.42": 400})
-    assert answer.status == refused and "repository name" in answer.message and "must be lowercase" in answer.message
+    assert (
+        answer.status == refused
+        and "repository name" in answer.message
+        and "must be lowercase" in answer.message
+    )
     answer = engine.wire.request("POST", f"/images/{engine.image}/tag", repo="x", tag="bad tag")
     assert (answer.status, "invalid" in answer.message) == (refused, True)
 
@@ -147,7 +165,10 @@ def test_rmi_by_id(engine: Engine) -> None:
     engine.wire.post(f"/images/{tag}/tag", status=201, repo=other, tag="2")
     answer = engine.wire.request("DELETE", f"/images/{identity}")
     assert answer.status == 409
-    assert "image is referenced in multiple repositories" in answer.message and "must be forced" in answer.message
+    assert (
+        "image is referenced in multiple repositories" in answer.message
+        and "must be forced" in answer.message
+    )
     answer = engine.wire.request("DELETE", f"/images/{identity}", force=True)
     assert answer.status == 200
     untagged = {item["Untagged"] for item in answer.json() if "Untagged" in item}
@@ -162,8 +183,13 @@ def test_rmi_in_use_by_a_stopped_container(engine: Engine) -> None:
     container = engine.create("x", Image=tag)
     answer = engine.wire.request("DELETE", f"/images/{tag}")
     assert answer.status == 409
-    assert "conflict: unable to remove repository reference" in answer.message
-    assert f'"{tag}" (must force) - container {container[:12]} is using its referenced image' in answer.message
+    # The first is said by engines with image stores of their own, the second by those with containerd's.
+    assert re.search(
+        f'conflict: unable to (remove repository reference "{tag}" \\(must force\\)|'
+        f"delete {tag} \\(must be forced\\))"
+        f" - container {container[:12]} is using its referenced image",
+        answer.message,
+    )
     answer = engine.wire.request("DELETE", f"/images/{identity}")
     assert answer.status == 409
     assert f"image is being used by stopped container {container[:12]}" in answer.message
@@ -182,7 +208,10 @@ def test_rmi_in_use_by_a_running_container(engine: Engine) -> None:
     for force in (False, True):
         answer = engine.wire.request("DELETE", f"/images/{identity}", force=force)
         assert answer.status == 409
-        assert f"(cannot be forced) - image is being used by running container {container[:12]}" in answer.message
+        assert (
+            f"(cannot be forced) - image is being used by running container {container[:12]}"
+            in answer.message
+        )
 
 
 @pytest.mark.operation("ImageDelete")
@@ -210,7 +239,10 @@ def test_by_cli(engine: Engine, cli: Cli) -> None:
     cli("tag", tag, other)
     identity = engine.wire.get(f"/images/{tag}/json")["Id"]
     assert cli.text("images", "-q", "--no-trunc", other) == identity
-    assert cli.text("images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", other) == f"{other} {identity[7:19]}"
+    assert (
+        cli.text("images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", other)
+        == f"{other} {identity[7:19]}"
+    )
     assert cli.text("rmi", tag) == f"Untagged: {tag}"
     lines = cli.text("rmi", other).splitlines()
     assert lines[0] == f"Untagged: {other}" and f"Deleted: {identity}" in lines
@@ -234,7 +266,20 @@ def test_history(engine: Engine) -> None:
 def test_import(engine: Engine, cli: Cli) -> None:
     repository = engine.name("import")
     label = "LABEL " + "=".join(next(iter(engine.labels.items())))
-    identity = cli.text("import", "-c", "CMD [\"cat\",\"/etc/passwd\"]", "-c", label, "-c", "ENV A=b", "-m", "said", "-", f"{repository}:5", stdin=busybox_root())
+    identity = cli.text(
+        "import",
+        "-c",
+        'CMD ["cat","/etc/passwd"]',
+        "-c",
+        label,
+        "-c",
+        "ENV A=b",
+        "-m",
+        "said",
+        "-",
+        f"{repository}:5",
+        stdin=busybox_root(),
+    )
     assert re.fullmatch("sha256:[0-9a-f]{64}", identity)
     found = engine.wire.get(f"/images/{repository}:5/json")
     assert found["Id"] == identity
@@ -249,11 +294,7 @@ def test_import(engine: Engine, cli: Cli) -> None:
 @pytest.mark.operation("ImageCreate")
 @pytest.mark.parametrize("packing", ["gzip", "bzip2", "xz"])
 def test_import_packed(engine: Engine, packing: str) -> None:
-    import bz2
-    import gzip
-    import lzma
-
-    data = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}[packing](Tar().add("file", "x").bytes())
+    data = PACKERS[packing](Tar().add("file", "x").bytes())
     repository = engine.name("import")
     label = "LABEL " + "=".join(next(iter(engine.labels.items())))
     answer = engine.wire.post("/images/create", data, status=200, fromSrc="-", repo=repository, changes=label)
@@ -293,7 +334,10 @@ def test_save_several_and_load_again(engine: Engine) -> None:
     first, second = small(engine, "several"), small(engine, "several")
     archive = engine.wire.request("GET", "/images/get", names=first).body
     both = _get(engine, f"/images/get?names={first}&names={second}")
-    assert {tag for entry in json.loads(members(both)["manifest.json"]) for tag in entry["RepoTags"]} == {first, second}
+    assert {tag for entry in json.loads(members(both)["manifest.json"]) for tag in entry["RepoTags"]} == {
+        first,
+        second,
+    }
     assert len(json.loads(members(archive)["manifest.json"])) == 1
     ids = [engine.wire.get(f"/images/{tag}/json")["Id"] for tag in (first, second)]
     for tag in (first, second):

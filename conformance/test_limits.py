@@ -38,10 +38,19 @@ def test_out_of_memory(engine: Engine) -> None:
 
 @pytest.mark.operation("ContainerCreate")
 def test_memory_minimum(engine: Engine) -> None:
-    answer = engine.wire.request("POST", "/containers/create", {"Image": engine.image, "HostConfig": {"Memory": 1000}})
+    answer = engine.wire.request(
+        "POST", "/containers/create", {"Image": engine.image, "HostConfig": {"Memory": 1000}}
+    )
     assert (answer.status, answer.message) == (400, "Minimum memory limit allowed is 6MB")
-    answer = engine.wire.request("POST", "/containers/create", {"Image": engine.image, "HostConfig": {"Memory": 64 * MB, "MemorySwap": 32 * MB}})
-    assert (answer.status, answer.message) == (400, "Minimum memoryswap limit should be larger than memory limit, see usage")
+    answer = engine.wire.request(
+        "POST",
+        "/containers/create",
+        {"Image": engine.image, "HostConfig": {"Memory": 64 * MB, "MemorySwap": 32 * MB}},
+    )
+    assert (answer.status, answer.message) == (
+        400,
+        "Minimum memoryswap limit should be larger than memory limit, see usage",
+    )
 
 
 @pytest.mark.operation(*START)
@@ -50,7 +59,16 @@ def test_cpus(engine: Engine, cli: Cli) -> None:
         out = cli.text("run", "--rm", "--cpus", "0.5", engine.image, "cat", "/sys/fs/cgroup/cpu.max")
         assert out == "50000 100000"
         return
-    out = cli.text("run", "--rm", "--cpus", "0.5", engine.image, "sh", "-c", "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    out = cli.text(
+        "run",
+        "--rm",
+        "--cpus",
+        "0.5",
+        engine.image,
+        "sh",
+        "-c",
+        "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.cfs_period_us",
+    )
     assert out == "50000\n100000"
 
 
@@ -66,16 +84,22 @@ def test_cpu_shares_and_quota(engine: Engine) -> None:
 @pytest.mark.operation(*START)
 def test_cpuset(engine: Engine) -> None:
     assert cgroup(engine, "cpuset", "cpuset.cpus", "cpuset.cpus", {"CpusetCpus": "0"}) == "0"
-    assert engine.sh("grep Cpus_allowed_list /proc/self/status", host={"CpusetCpus": "0"}).out.split()[1] == "0"
+    assert (
+        engine.sh("grep Cpus_allowed_list /proc/self/status", host={"CpusetCpus": "0"}).out.split()[1] == "0"
+    )
 
 
 @pytest.mark.operation("ContainerCreate")
 def test_cpu_errors(engine: Engine) -> None:
     many = (engine.info["NCPU"] + 1) * 10**9
-    answer = engine.wire.request("POST", "/containers/create", {"Image": engine.image, "HostConfig": {"NanoCpus": many}})
+    answer = engine.wire.request(
+        "POST", "/containers/create", {"Image": engine.image, "HostConfig": {"NanoCpus": many}}
+    )
     assert answer.status == 400
     assert answer.message.lower().startswith("range of cpus is from 0.01 to")
-    answer = engine.wire.request("POST", "/containers/create", {"Image": engine.image, "HostConfig": {"CpusetCpus": "900"}})
+    answer = engine.wire.request(
+        "POST", "/containers/create", {"Image": engine.image, "HostConfig": {"CpusetCpus": "900"}}
+    )
     assert answer.status == 400
     assert "Requested CPUs are not available - requested 900, available: " in answer.message
 
@@ -91,7 +115,18 @@ def test_pids(engine: Engine, cli: Cli) -> None:
 
 @pytest.mark.operation(*START)
 def test_ulimit(engine: Engine, cli: Cli) -> None:
-    out = cli.text("run", "--rm", "--ulimit", "nofile=64:128", "--ulimit", "core=0", engine.image, "sh", "-c", "ulimit -Sn; ulimit -Hn; ulimit -c")
+    out = cli.text(
+        "run",
+        "--rm",
+        "--ulimit",
+        "nofile=64:128",
+        "--ulimit",
+        "core=0",
+        engine.image,
+        "sh",
+        "-c",
+        "ulimit -Sn; ulimit -Hn; ulimit -c",
+    )
     assert out.split() == ["64", "128", "0"]
     container = engine.create("true", host={"Ulimits": [{"Name": "nofile", "Soft": 10, "Hard": 20}]})
     assert engine.inspect(container)["HostConfig"]["Ulimits"] == [{"Name": "nofile", "Soft": 10, "Hard": 20}]
@@ -120,7 +155,12 @@ def test_memory_swap_default_is_double(engine: Engine) -> None:
     found = engine.inspect(engine.create("true", host={"Memory": 32 * MB}))["HostConfig"]
     assert found["MemorySwap"] == 64 * MB
     found = engine.inspect(engine.create("true"))["HostConfig"]
-    assert (found["Memory"], found["MemorySwap"], found["PidsLimit"], found["ShmSize"]) == (0, 0, None, 64 * MB)
+    assert (found["Memory"], found["MemorySwap"], found["PidsLimit"], found["ShmSize"]) == (
+        0,
+        0,
+        None,
+        64 * MB,
+    )
 
 
 @pytest.mark.operation(*START)
@@ -131,7 +171,9 @@ def test_oom_score_adj(engine: Engine) -> None:
 @pytest.mark.operation("ContainerUpdate")
 def test_update(engine: Engine) -> None:
     container = engine.sleeper(host={"Memory": 64 * MB, "MemorySwap": 64 * MB})
-    answer = engine.wire.post(f"/containers/{container}/update", {"Memory": 48 * MB, "MemorySwap": 48 * MB}, status=200)
+    answer = engine.wire.post(
+        f"/containers/{container}/update", {"Memory": 48 * MB, "MemorySwap": 48 * MB}, status=200
+    )
     assert answer.json()["Warnings"] in (None, [])
     assert engine.inspect(container)["HostConfig"]["Memory"] == 48 * MB
     path = cgroup_file(engine, "memory", "memory.limit_in_bytes", "memory.max")

@@ -5,12 +5,19 @@ import gzip
 import json
 import lzma
 import tarfile
+from collections.abc import Callable
 
 import pytest
 
 from conformance.cli import Cli
 from conformance.engine import Engine
 from conformance.images import Image, Tar, docker_archive, oci_layout
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+}
 
 
 def tagged(engine: Engine, layers: list[bytes] | None = None) -> tuple[str, Image]:
@@ -61,7 +68,7 @@ def test_packed(engine: Engine, packing: str) -> None:
     image = engine.base(Labels={"own": packing})
     image.layers = [Tar().add("file", packing).bytes()]
     tag = engine.name("packed") + ":1"
-    pack = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}[packing]
+    pack = PACKERS[packing]
     engine.load(pack(docker_archive({tag: image})))
     assert engine.wire.get(f"/images/{tag}/json")["Id"] == image.id
 
@@ -83,7 +90,10 @@ def test_progress(engine: Engine) -> None:
 def test_oci_layout(engine: Engine, cli: Cli, packing: str) -> None:
     tag, image = tagged(engine, [Tar().add("more", packing or "plain").bytes()])
     cli("load", stdin=oci_layout({"docker.io/library/" + tag: image}, packing))
-    assert engine.wire.get(f"/images/{tag}/json")["RootFS"]["Layers"] == json.loads(image.document())["rootfs"]["diff_ids"]
+    assert (
+        engine.wire.get(f"/images/{tag}/json")["RootFS"]["Layers"]
+        == json.loads(image.document())["rootfs"]["diff_ids"]
+    )
     assert cli.text("run", "--rm", tag, "cat", "/more") == (packing or "plain")
 
 
@@ -144,8 +154,27 @@ def test_what_a_layer_may_hold(engine: Engine) -> None:
 
 @pytest.mark.operation("ImageLoad")
 def test_whiteouts(engine: Engine) -> None:
-    base = Tar().add("d").add("d/gone", "x").add("d/kept", "x").add("o").add("o/old", "x").add("f", "file").bytes()
-    upper = Tar().add("d").add("d/.wh.gone", "").add("o").add("o/.wh..wh..opq", "").add("o/new", "x").add(".wh.f", "").add("f2").bytes()
+    base = (
+        Tar()
+        .add("d")
+        .add("d/gone", "x")
+        .add("d/kept", "x")
+        .add("o")
+        .add("o/old", "x")
+        .add("f", "file")
+        .bytes()
+    )
+    upper = (
+        Tar()
+        .add("d")
+        .add("d/.wh.gone", "")
+        .add("o")
+        .add("o/.wh..wh..opq", "")
+        .add("o/new", "x")
+        .add(".wh.f", "")
+        .add("f2")
+        .bytes()
+    )
     tag = engine.make_image("whiteouts", more=[base, upper])
     assert engine.sh("ls -A /d; ls -A /o; ls /f", Image=tag).out == "kept\nnew\n"
 

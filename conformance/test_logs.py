@@ -34,7 +34,9 @@ def texts(engine: Engine, container: str) -> list[bytes]:
     """What stands between the quotes of "log" in each line."""
     found = []
     for line in lines_of(engine, container):
-        match = re.fullmatch(rb'\{"log":"(.*)","stream":"(stdout|stderr)","time":"' + STAMP.encode() + rb'"\}\n', line)
+        match = re.fullmatch(
+            rb'\{"log":"(.*)","stream":"(stdout|stderr)","time":"' + STAMP.encode() + rb'"\}\n', line
+        )
         assert match, line
         found.append(match[1])
     return found
@@ -102,7 +104,10 @@ def test_streams(engine: Engine) -> None:
     assert engine.logs(container, stdout=False) == ("", "err\n")
     answer = engine.wire.request("GET", f"/containers/{container}/logs")
     assert answer.status == 400
-    assert "must choose at least one stream" in answer.message or "must specify at least one of" in answer.message
+    assert (
+        "must choose at least one stream" in answer.message
+        or "must specify at least one of" in answer.message
+    )
 
 
 @pytest.mark.operation(LOGS)
@@ -123,7 +128,17 @@ def test_with_a_terminal_there_are_no_frames(engine: Engine) -> None:
 
 
 @pytest.mark.operation(LOGS)
-@pytest.mark.parametrize(("tail", "expected"), [("0", ""), ("1", "5\n"), ("3", "3\n4\n5\n"), ("5", "1\n2\n3\n4\n5\n"), ("99", "1\n2\n3\n4\n5\n"), ("all", "1\n2\n3\n4\n5\n")])
+@pytest.mark.parametrize(
+    ("tail", "expected"),
+    [
+        ("0", ""),
+        ("1", "5\n"),
+        ("3", "3\n4\n5\n"),
+        ("5", "1\n2\n3\n4\n5\n"),
+        ("99", "1\n2\n3\n4\n5\n"),
+        ("all", "1\n2\n3\n4\n5\n"),
+    ],
+)
 def test_tail(engine: Engine, five: str, tail: str, expected: str) -> None:
     assert engine.logs(five, tail=tail)[0] == expected
 
@@ -179,9 +194,13 @@ def test_follow(engine: Engine) -> None:
 
 @pytest.mark.operation(LOGS)
 def test_follow_from_the_end(engine: Engine) -> None:
-    container = engine.run("sh", "-c", "echo one; echo two; while [ ! -e /go ]; do sleep 0.05; done; echo three")
+    container = engine.run(
+        "sh", "-c", "echo one; echo two; while [ ! -e /go ]; do sleep 0.05; done; echo three"
+    )
     until(lambda: "two" in engine.logs(container)[0])
-    with engine.wire.open("GET", f"/containers/{container}/logs", stdout=True, follow=True, tail="1") as response:
+    with engine.wire.open(
+        "GET", f"/containers/{container}/logs", stdout=True, follow=True, tail="1"
+    ) as response:
         assert response.read(12) == b"\x01\0\0\0\0\0\0\x04two\n"
         engine.exec(container, "touch", "/go")
         assert response.read() == b"\x01\0\0\0\0\0\0\x06three\n"
@@ -194,7 +213,9 @@ def test_follow_of_the_ended_returns(engine: Engine, five: str) -> None:
 
 @pytest.mark.operation(LOGS)
 def test_follow_by_cli(engine: Engine, cli: Cli) -> None:
-    container = engine.run("sh", "-c", "echo one; while [ ! -e /go ]; do sleep 0.05; done; echo two; echo err >&2")
+    container = engine.run(
+        "sh", "-c", "echo one; while [ ! -e /go ]; do sleep 0.05; done; echo two; echo err >&2"
+    )
     with cli.popen("logs", "-f", container, stdin=subprocess.DEVNULL) as process:
         assert process.stdout and process.stdout.readline() == b"one\n"
         engine.exec(container, "touch", "/go")
@@ -229,7 +250,11 @@ def test_rotation(engine: Engine) -> None:
     container = engine.run("sh", "-c", "for i in $(seq 1000); do echo line $i; done", host=options)
     engine.wait(container)
     path = Path(engine.inspect(container)["LogPath"])
-    assert sorted(p.name for p in path.parent.glob("*-json.log*")) == [path.name, path.name + ".1", path.name + ".2"]
+    assert sorted(p.name for p in path.parent.glob("*-json.log*")) == [
+        path.name,
+        path.name + ".1",
+        path.name + ".2",
+    ]
     assert path.stat().st_size <= 11_000
     lines = engine.logs(container)[0].splitlines()
     assert lines[-1] == "line 1000"
@@ -251,7 +276,11 @@ def test_driver_none(engine: Engine) -> None:
 def test_driver_errors(engine: Engine) -> None:
     container = engine.create("true", host={"LogConfig": {"Type": "json-file", "Config": {}}})
     assert engine.inspect(container)["HostConfig"]["LogConfig"] == {"Type": "json-file", "Config": {}}
-    answer = engine.wire.request("POST", "/containers/create", {"Image": engine.image, "HostConfig": {"LogConfig": {"Type": "json-file", "Config": {"bad": "1"}}}})
+    answer = engine.wire.request(
+        "POST",
+        "/containers/create",
+        {"Image": engine.image, "HostConfig": {"LogConfig": {"Type": "json-file", "Config": {"bad": "1"}}}},
+    )
     assert answer.status == 400
     assert "unknown log opt 'bad' for json-file log driver" in answer.message
 
@@ -272,7 +301,10 @@ def test_vanished_followers(engine: Engine) -> None:
         response.read(10)
         response.close()
     assert engine.state(container)["Running"]
-    assert demux(engine.wire.request("GET", f"/containers/{container}/logs", stdout=True, tail=1).body)[0] == b"x\n"
+    assert (
+        demux(engine.wire.request("GET", f"/containers/{container}/logs", stdout=True, tail=1).body)[0]
+        == b"x\n"
+    )
 
 
 @pytest.mark.operation(LOGS)

@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 import re
 import threading
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from conformance.until import until
 START = ("ContainerCreate", "ContainerStart")
 
 
-def endpoint(engine: Engine, container: str) -> dict[str, str]:
+def endpoint(engine: Engine, container: str) -> dict[str, Any]:
     return dict(engine.inspect(container)["NetworkSettings"]["Networks"]["bridge"])
 
 
@@ -34,7 +35,12 @@ def test_bridge(engine: Engine) -> None:
     assert f"inet {address}/{subnet.prefixlen} brd {subnet.broadcast_address} scope global eth0" in out
     out = engine.exec(container, "ip", "link", "show", "eth0").out
     assert f"link/ether {mac}" in out and ",UP," in out and "mtu 1500" in out
-    assert engine.exec(container, "ip", "route").out.splitlines()[0].strip().startswith(f"default via {gateway} dev eth0")
+    assert (
+        engine.exec(container, "ip", "route")
+        .out.splitlines()[0]
+        .strip()
+        .startswith(f"default via {gateway} dev eth0")
+    )
     assert ",UP" in engine.exec(container, "ip", "link", "show", "lo").out
     assert engine.exec(container, "ls", "/sys/class/net").out.split() == ["eth0", "lo"]
 
@@ -115,7 +121,9 @@ def test_host_network(engine: Engine, cli: Cli) -> None:
     with netns.listener("127.0.0.1") as sock:
         sock.settimeout(30)
         port = sock.getsockname()[1]
-        with cli.popen("run", "--rm", "--network", "host", engine.image, "nc", "127.0.0.1", str(port)) as process:
+        with cli.popen(
+            "run", "--rm", "--network", "host", engine.image, "nc", "127.0.0.1", str(port)
+        ) as process:
             connection, _ = sock.accept()
             connection.sendall(b"over lo")
             connection.close()
@@ -131,7 +139,9 @@ def test_host_network(engine: Engine, cli: Cli) -> None:
 
 @pytest.mark.operation(*START)
 def test_network_none(engine: Engine, cli: Cli) -> None:
-    container = cli.text("run", "-d", "--network", "none", engine.image, "sh", "-c", "ls /sys/class/net; ip -o addr; ip route")
+    container = cli.text(
+        "run", "-d", "--network", "none", engine.image, "sh", "-c", "ls /sys/class/net; ip -o addr; ip route"
+    )
     engine.wait(container)
     lines = engine.logs(container)[0].splitlines()
     assert lines[0] == "lo" and all(" lo " in line for line in lines[1:])
@@ -166,7 +176,9 @@ def test_what_does_not_go_together(engine: Engine) -> None:
         ({"NetworkMode": f"container:{box}"}, {"Hostname": "x"}),
         ({"NetworkMode": f"container:{box}", "PortBindings": {"80/tcp": [{"HostPort": "0"}]}}, {}),
     ):
-        answer = engine.wire.request("POST", "/containers/create", {"Image": engine.image, "HostConfig": host, **config})
+        answer = engine.wire.request(
+            "POST", "/containers/create", {"Image": engine.image, "HostConfig": host, **config}
+        )
         assert answer.status == 400
         assert "conflicting options" in answer.message
 
@@ -178,7 +190,12 @@ def test_hosts_file(engine: Engine) -> None:
     lines = [line.split() for line in engine.exec(container, "cat", "/etc/hosts").out.splitlines()]
     assert ["127.0.0.1", "localhost"] in lines
     assert ["::1", "localhost", "ip6-localhost", "ip6-loopback"] in lines
-    for line in (["fe00::0", "ip6-localnet"], ["ff00::0", "ip6-mcastprefix"], ["ff02::1", "ip6-allnodes"], ["ff02::2", "ip6-allrouters"]):
+    for line in (
+        ["fe00::0", "ip6-localnet"],
+        ["ff00::0", "ip6-mcastprefix"],
+        ["ff02::1", "ip6-allnodes"],
+        ["ff02::2", "ip6-allrouters"],
+    ):
         assert line in lines or [line[0].replace("::0", "::"), line[1]] in lines
     assert [address, "given.example.org", "given"] in lines
 
@@ -189,7 +206,9 @@ def test_files_can_be_written_and_are_mounts(engine: Engine) -> None:
     mounts = engine.exec(container, "cat", "/proc/mounts").out
     for path in ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf"):
         assert f" {path} " in mounts
-        assert engine.exec(container, "sh", "-c", f"echo '# x' >>{path}; tail -n 1 {path}").out.strip() == "# x"
+        assert (
+            engine.exec(container, "sh", "-c", f"echo '# x' >>{path}; tail -n 1 {path}").out.strip() == "# x"
+        )
 
 
 @pytest.mark.operation(*START)
@@ -210,7 +229,11 @@ def test_extra_host_gateway(engine: Engine) -> None:
 @pytest.mark.operation("NetworkList", "NetworkInspect")
 def test_predefined_networks(engine: Engine) -> None:
     found = {n["Name"]: n for n in engine.wire.get("/networks")}
-    assert (found["bridge"]["Driver"], found["host"]["Driver"], found["none"]["Driver"]) == ("bridge", "host", "null")
+    assert (found["bridge"]["Driver"], found["host"]["Driver"], found["none"]["Driver"]) == (
+        "bridge",
+        "host",
+        "null",
+    )
     options = found["bridge"]["Options"]
     assert options["com.docker.network.bridge.default_bridge"] == "true"
     assert options["com.docker.network.bridge.name"]

@@ -59,7 +59,9 @@ def test_on_loopback_only(engine: Engine) -> None:
     container = server(engine, published(port, "127.0.0.1"))
     reach("127.0.0.1", port)
     assert refused(gateway(engine), port)
-    assert engine.inspect(container)["NetworkSettings"]["Ports"] == {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]}
+    assert engine.inspect(container)["NetworkSettings"]["Ports"] == {
+        "80/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(port)}]
+    }
 
 
 @pytest.mark.operation(*START)
@@ -91,7 +93,9 @@ def test_by_cli(engine: Engine, cli: Cli) -> None:
 
 @pytest.mark.operation(*START)
 def test_publish_all(engine: Engine) -> None:
-    container = engine.run("sh", "-c", HTTPD, host={"PublishAllPorts": True}, ExposedPorts={"80/tcp": {}, "81/udp": {}})
+    container = engine.run(
+        "sh", "-c", HTTPD, host={"PublishAllPorts": True}, ExposedPorts={"80/tcp": {}, "81/udp": {}}
+    )
     ports = engine.inspect(container)["NetworkSettings"]["Ports"]
     assert set(ports) == {"80/tcp", "81/udp"} and all(ports.values())
     reach("127.0.0.1", int(ports["80/tcp"][0]["HostPort"]))
@@ -121,7 +125,13 @@ def test_udp(engine: Engine, address: str) -> None:
 def test_tcp_and_udp_on_the_same_port(engine: Engine) -> None:
     port = netns.free_port()
     bindings = [{"HostIp": "127.0.0.1", "HostPort": str(port)}]
-    container = engine.run("sh", "-c", HTTPD, host={"PortBindings": {"80/tcp": bindings, "80/udp": bindings}}, ExposedPorts={"80/tcp": {}, "80/udp": {}})
+    container = engine.run(
+        "sh",
+        "-c",
+        HTTPD,
+        host={"PortBindings": {"80/tcp": bindings, "80/udp": bindings}},
+        ExposedPorts={"80/tcp": {}, "80/udp": {}},
+    )
     reach("127.0.0.1", port)
     assert set(engine.inspect(container)["NetworkSettings"]["Ports"]) == {"80/tcp", "80/udp"}
 
@@ -150,7 +160,9 @@ def test_already_allocated(engine: Engine) -> None:
     server(engine, published(port))
     second = engine.create("sh", "-c", HTTPD, host=published(port), ExposedPorts={"80/tcp": {}})
     answer = engine.wire.post(f"/containers/{second}/start", status=500)
-    assert re.search(rf"Bind for (0\.0\.0\.0|::|\[::\]):{port} failed: port is already allocated", answer.message), answer.message
+    assert re.search(
+        rf"Bind for (0\.0\.0\.0|::|\[::\]):{port} failed: port is already allocated", answer.message
+    ), answer.message
     state = engine.state(second)
     assert (state["Status"], state["ExitCode"]) in {("created", 128), ("created", 0)}
     assert "port is already allocated" in state["Error"]
@@ -211,7 +223,9 @@ def test_itself_through_the_host(engine: Engine) -> None:
 
 @pytest.mark.operation("ContainerCreate")
 def test_bad_ports(engine: Engine) -> None:
-    answer = engine.wire.request("POST", "/containers/create", {"Image": engine.image, "HostConfig": published("x")})
+    answer = engine.wire.request(
+        "POST", "/containers/create", {"Image": engine.image, "HostConfig": published("x")}
+    )
     assert answer.status in {400, 500}
     assert 'invalid port specification: "x"' in answer.message.lower()
 

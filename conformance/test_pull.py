@@ -37,7 +37,10 @@ def test_by_tag(engine: Engine, registry: Registry, oci: bool) -> None:
     messages = pull(engine, reference, tag="v1")
     assert messages[0] == {"status": f"Pulling from {repository}", "id": "v1"}
     statuses = [m["status"] for m in messages]
-    assert statuses[-2:] == [f"Digest: {descriptor['digest']}", f"Status: Downloaded newer image for {reference}:v1"]
+    assert statuses[-2:] == [
+        f"Digest: {descriptor['digest']}",
+        f"Status: Downloaded newer image for {reference}:v1",
+    ]
     assert "Pull complete" in statuses or "Already exists" in statuses
     found = engine.wire.get(f"/images/{reference}:v1/json")
     assert found["Id"] == image.id
@@ -80,7 +83,9 @@ def test_of_a_list_without_our_architecture(engine: Engine, registry: Registry) 
     other, repository = fresh(engine), engine.name("list")
     other.architecture = "s390x"
     registry.push_list(repository, "multi", {"s390x": other})
-    answer = engine.wire.request("POST", "/images/create", fromImage=f"{registry.address}/{repository}", tag="multi")
+    answer = engine.wire.request(
+        "POST", "/images/create", fromImage=f"{registry.address}/{repository}", tag="multi"
+    )
     assert "no matching manifest for linux/" in answer.body.decode()
     assert engine.wire.request("GET", f"/images/{registry.address}/{repository}:multi/json").status == 404
 
@@ -114,7 +119,9 @@ def test_a_tag_that_moved(engine: Engine, registry: Registry) -> None:
     registry.push(repository, "v", old)
     pull(engine, reference, tag="v")
     registry.push(repository, "v", new)
-    assert pull(engine, reference, tag="v")[-1]["status"] == f"Status: Downloaded newer image for {reference}:v"
+    assert (
+        pull(engine, reference, tag="v")[-1]["status"] == f"Status: Downloaded newer image for {reference}:v"
+    )
     assert engine.wire.get(f"/images/{reference}:v/json")["Id"] == new.id
     assert not engine.wire.get(f"/images/{old.id}/json")["RepoTags"]
 
@@ -162,7 +169,9 @@ def test_corrupt_layer_is_refused(engine: Engine, registry: Registry) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(bytes(data))
-    answer = engine.wire.request("POST", "/images/create", fromImage=f"{registry.address}/{repository}", tag="v")
+    answer = engine.wire.request(
+        "POST", "/images/create", fromImage=f"{registry.address}/{repository}", tag="v"
+    )
     assert b'"error"' in answer.body or answer.status >= 400
     assert engine.wire.request("GET", f"/images/{registry.address}/{repository}:v/json").status == 404
 

@@ -1,6 +1,8 @@
 """What holds a container in: capabilities, seccomp, paths, devices, and what loosens each."""
 
+import json
 import re
+from typing import Any
 
 import pytest
 
@@ -9,8 +11,8 @@ from conformance.engine import Engine
 from conformance.limits import bounding_set, skip_without_all_capabilities
 
 START = ("ContainerCreate", "ContainerStart")
-# CAP_CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, NET_RAW, SYS_CHROOT,
-# MKNOD, AUDIT_WRITE, SETFCAP: dockerd's default set.
+# CAP_CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, NET_RAW,
+# SYS_CHROOT, MKNOD, AUDIT_WRITE, SETFCAP: dockerd's default set.
 DEFAULT_CAPS = 0x00000000A80425FB
 NET_ADMIN, NET_RAW, SYS_ADMIN, SYS_TIME = 12, 13, 21, 25
 
@@ -41,17 +43,24 @@ def test_capabilities_of_a_user(engine: Engine) -> None:
 @pytest.mark.operation(*START)
 def test_cap_add_and_drop(engine: Engine, cli: Cli) -> None:
     def caps(*options: str) -> int:
-        return int(cli.text("run", "--rm", *options, engine.image, "grep", "CapEff", "/proc/self/status").split()[1], 16)
+        return int(
+            cli.text("run", "--rm", *options, engine.image, "grep", "CapEff", "/proc/self/status").split()[1],
+            16,
+        )
 
     assert caps("--cap-add", "NET_ADMIN") == DEFAULT_CAPS | 1 << NET_ADMIN
-    assert caps("--cap-add", "CAP_SYS_ADMIN", "--cap-drop", "net_raw") == (DEFAULT_CAPS | 1 << SYS_ADMIN) & ~(1 << NET_RAW)
+    assert caps("--cap-add", "CAP_SYS_ADMIN", "--cap-drop", "net_raw") == (DEFAULT_CAPS | 1 << SYS_ADMIN) & ~(
+        1 << NET_RAW
+    )
     assert caps("--cap-drop", "ALL") == 0
     assert caps("--cap-drop", "ALL", "--cap-add", "NET_RAW") == 1 << NET_RAW
 
 
 @pytest.mark.operation("ContainerCreate")
 def test_unknown_capability(engine: Engine) -> None:
-    answer = engine.wire.request("POST", "/containers/create", {"Image": engine.image, "HostConfig": {"CapAdd": ["FLYING"]}})
+    answer = engine.wire.request(
+        "POST", "/containers/create", {"Image": engine.image, "HostConfig": {"CapAdd": ["FLYING"]}}
+    )
     assert answer.status == 400
     assert 'invalid capadd: unknown capability: "cap_flying"' in answer.message.lower()
 
@@ -63,9 +72,12 @@ def test_privileged(engine: Engine) -> None:
     skip_without_all_capabilities(answer.body.decode())
     assert answer.status == 204, answer
     engine.wait(container)
-    found = {key: value.strip() for key, _, value in (line.partition(":") for line in engine.logs(container)[0].splitlines())}
+    found = {
+        key: value.strip()
+        for key, _, value in (line.partition(":") for line in engine.logs(container)[0].splitlines())
+    }
     effective = int(found["CapEff"], 16)
-    # All that the machine has and that the engine knows the names of: up to CAP_CHECKPOINT_RESTORE (40) or before.
+    # All that the machine has and whose names the engine knows: up to CAP_CHECKPOINT_RESTORE (40) or less.
     assert effective & ~bounding_set() == 0
     assert effective | 0x3F << 35 == bounding_set() | 0x3F << 35
     assert found["Seccomp"] == "0"
@@ -73,7 +85,10 @@ def test_privileged(engine: Engine) -> None:
 
 @pytest.mark.operation(*START)
 def test_privileged_sees_devices_and_may_write_sys(engine: Engine) -> None:
-    script = "ls /dev | wc -l; grep -E ' /(sys|proc/sys|proc/kcore) ' /proc/mounts; mkdir /m && mount -t tmpfs x /m && echo mounted"
+    script = (
+        "ls /dev | wc -l; grep -E ' /(sys|proc/sys|proc/kcore) ' /proc/mounts; "
+        "mkdir /m && mount -t tmpfs x /m && echo mounted"
+    )
     container = engine.create("sh", "-c", script, host={"Privileged": True})
     answer = engine.wire.request("POST", f"/containers/{container}/start")
     skip_without_all_capabilities(answer.body.decode())
@@ -113,15 +128,22 @@ def test_denied(engine: Engine, command: list[str], refused: str) -> None:
 
 @pytest.mark.operation(*START)
 def test_own_seccomp_profile(engine: Engine) -> None:
-    profile = '{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO"}]}'
-    done = engine.sh("mkdir /x; echo $?; unshare -U true && echo allowed", host={"SecurityOpt": [f"seccomp={profile}"]})
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}
+    profile = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]})
+    done = engine.sh(
+        "mkdir /x; echo $?; unshare -U true && echo allowed", host={"SecurityOpt": [f"seccomp={profile}"]}
+    )
     assert done.out == "1\nallowed\n"
     assert "Operation not permitted" in done.err
 
 
 @pytest.mark.operation("ContainerCreate", "ContainerStart")
 def test_bad_seccomp_profile(engine: Engine) -> None:
-    answer = engine.wire.request("POST", "/containers/create", {"Image": engine.image, "Cmd": ["true"], "HostConfig": {"SecurityOpt": ["seccomp={bad"]}})
+    answer = engine.wire.request(
+        "POST",
+        "/containers/create",
+        {"Image": engine.image, "Cmd": ["true"], "HostConfig": {"SecurityOpt": ["seccomp={bad"]}},
+    )
     if answer.status == 201:
         answer = engine.wire.request("POST", f"/containers/{answer.json()['Id']}/start")
     assert answer.status in {400, 500}
@@ -155,7 +177,8 @@ def test_masked_paths(engine: Engine) -> None:
 @pytest.mark.operation(*START)
 def test_read_only_paths(engine: Engine) -> None:
     script = """
-    for f in /proc/sys/kernel/hostname /proc/sysrq-trigger /proc/irq/default_smp_affinity /sys/kernel/mm/ksm/run; do
+    for f in /proc/sys/kernel/hostname /proc/sysrq-trigger /proc/irq/default_smp_affinity \
+        /sys/kernel/mm/ksm/run; do
         [ -e $f ] || continue
         (echo 0 >$f) 2>&1 | grep -qi 'read-only' || echo $f can be written
     done
@@ -170,7 +193,7 @@ def test_read_only_paths(engine: Engine) -> None:
 
 @pytest.mark.operation(*START)
 def test_unmasked(engine: Engine) -> None:
-    host = {"MaskedPaths": [], "ReadonlyPaths": []}
+    host: dict[str, Any] = {"MaskedPaths": [], "ReadonlyPaths": []}
     out = engine.sh("grep -cE ' /proc/(kcore|sys|bus) ' /proc/mounts", host=host).out
     assert out == "0\n"
     assert engine.inspect(engine.create("true", host=host))["HostConfig"]["MaskedPaths"] == []
@@ -179,20 +202,58 @@ def test_unmasked(engine: Engine) -> None:
 @pytest.mark.operation("ContainerInspect")
 def test_paths_in_inspect(engine: Engine) -> None:
     found = engine.inspect(engine.create("true"))["HostConfig"]
-    assert {"/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/scsi", "/sys/firmware"} <= set(found["MaskedPaths"])
-    assert set(found["ReadonlyPaths"]) == {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+    assert {
+        "/proc/acpi",
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/timer_list",
+        "/proc/scsi",
+        "/sys/firmware",
+    } <= set(found["MaskedPaths"])
+    assert set(found["ReadonlyPaths"]) == {
+        "/proc/bus",
+        "/proc/fs",
+        "/proc/irq",
+        "/proc/sys",
+        "/proc/sysrq-trigger",
+    }
     found = engine.inspect(engine.create("true", host={"Privileged": True}))["HostConfig"]
     assert found["MaskedPaths"] is None and found["ReadonlyPaths"] is None
 
 
 @pytest.mark.operation(*START)
 def test_devices(engine: Engine) -> None:
-    done = engine.sh("ls /dev; stat -c '%n %t:%T %a' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty; readlink /dev/fd; readlink /dev/stdin; readlink /dev/stdout; readlink /dev/stderr; readlink /dev/ptmx")
+    done = engine.sh(
+        "ls /dev; cd /dev; stat -c '/dev/%n %t:%T %a' null zero full random urandom tty; "
+        "for l in fd stdin stdout stderr ptmx; do readlink $l; done"
+    )
     lines = done.out.splitlines()
     names = set(lines[: lines.index("/dev/null 1:3 666")])
-    assert names - {"console", "core"} == {"fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"}
+    assert names - {"console", "core"} == {
+        "fd",
+        "full",
+        "mqueue",
+        "null",
+        "ptmx",
+        "pts",
+        "random",
+        "shm",
+        "stderr",
+        "stdin",
+        "stdout",
+        "tty",
+        "urandom",
+        "zero",
+    }
     rest = lines[lines.index("/dev/null 1:3 666") :]
-    assert rest[:6] == ["/dev/null 1:3 666", "/dev/zero 1:5 666", "/dev/full 1:7 666", "/dev/random 1:8 666", "/dev/urandom 1:9 666", "/dev/tty 5:0 666"]
+    assert rest[:6] == [
+        "/dev/null 1:3 666",
+        "/dev/zero 1:5 666",
+        "/dev/full 1:7 666",
+        "/dev/random 1:8 666",
+        "/dev/urandom 1:9 666",
+        "/dev/tty 5:0 666",
+    ]
     assert rest[6:] == ["/proc/self/fd", "/proc/self/fd/0", "/proc/self/fd/1", "/proc/self/fd/2", "pts/ptmx"]
 
 
@@ -205,7 +266,16 @@ def test_other_devices_are_refused(engine: Engine) -> None:
 
 @pytest.mark.operation(*START)
 def test_given_device(engine: Engine, cli: Cli) -> None:
-    out = cli.text("run", "--rm", "--device", "/dev/null:/dev/void:rw", engine.image, "sh", "-c", "stat -c '%t:%T' /dev/void; echo x >/dev/void && echo written")
+    out = cli.text(
+        "run",
+        "--rm",
+        "--device",
+        "/dev/null:/dev/void:rw",
+        engine.image,
+        "sh",
+        "-c",
+        "stat -c '%t:%T' /dev/void; echo x >/dev/void && echo written",
+    )
     assert out == "1:3\nwritten"
     done = cli("run", "--rm", "--device", "/dev/no-such-device", engine.image, "true", check=False)
     assert done.code in {125, 127}
@@ -272,12 +342,22 @@ def test_root_is_not_the_hosts(engine: Engine) -> None:
 def test_proc_is_of_the_container(engine: Engine) -> None:
     lines = [line.split() for line in engine.sh("cat /proc/mounts").out.splitlines()]
     by_target = {line[1]: line for line in lines}
-    assert by_target["/proc"][2] == "proc" and {"rw", "nosuid", "nodev", "noexec", "relatime"} <= set(by_target["/proc"][3].split(","))
-    assert by_target["/dev"][2] == "tmpfs" and {"nosuid", "size=65536k", "mode=755"} <= set(by_target["/dev"][3].split(","))
-    assert by_target["/dev/pts"][2] == "devpts" and {"gid=5", "mode=620", "ptmxmode=666"} <= set(by_target["/dev/pts"][3].split(","))
-    assert by_target["/sys"][2] == "sysfs" and {"ro", "nosuid", "nodev", "noexec"} <= set(by_target["/sys"][3].split(","))
+    assert by_target["/proc"][2] == "proc" and {"rw", "nosuid", "nodev", "noexec", "relatime"} <= set(
+        by_target["/proc"][3].split(",")
+    )
+    assert by_target["/dev"][2] == "tmpfs" and {"nosuid", "size=65536k", "mode=755"} <= set(
+        by_target["/dev"][3].split(",")
+    )
+    assert by_target["/dev/pts"][2] == "devpts" and {"gid=5", "mode=620", "ptmxmode=666"} <= set(
+        by_target["/dev/pts"][3].split(",")
+    )
+    assert by_target["/sys"][2] == "sysfs" and {"ro", "nosuid", "nodev", "noexec"} <= set(
+        by_target["/sys"][3].split(",")
+    )
     assert by_target["/dev/mqueue"][2] == "mqueue"
-    assert by_target["/dev/shm"][2] == "tmpfs" and {"nosuid", "nodev", "noexec"} <= set(by_target["/dev/shm"][3].split(","))
+    assert by_target["/dev/shm"][2] == "tmpfs" and {"nosuid", "nodev", "noexec"} <= set(
+        by_target["/dev/shm"][3].split(",")
+    )
     assert any(target.startswith("/sys/fs/cgroup") for target in by_target)
 
 
@@ -292,7 +372,9 @@ def test_odd_users(engine: Engine, user: str) -> None:
         return
     engine.wait(container)
     expected = {"1:": "1\n", ":1": "0\n"}
-    assert engine.logs(container)[0] == expected.get(user, "1\n" if user == "+1" and not engine.at_least("1.44") else "refused")
+    assert engine.logs(container)[0] == expected.get(
+        user, "1\n" if user == "+1" and not engine.at_least("1.44") else "refused"
+    )
 
 
 @pytest.mark.operation(*START)

@@ -1,4 +1,4 @@
-"""attach, in all its forms: with and without a terminal, half-closed, binary, large, and with clients that vanish."""
+"""attach, in all its forms: with a terminal or not, half-closed, binary, large, and clients that vanish."""
 
 import hashlib
 import os
@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import threading
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,14 @@ from conformance.wire import Hijacked, demux, frames
 
 ATTACH = "ContainerAttach"
 RUN = ("ContainerCreate", "ContainerAttach", "ContainerStart")
-STDIN = {"OpenStdin": True, "StdinOnce": True, "AttachStdin": True, "AttachStdout": True, "AttachStderr": True}
-ALL = {"stream": True, "stdin": True, "stdout": True, "stderr": True}
+STDIN: dict[str, Any] = {
+    "OpenStdin": True,
+    "StdinOnce": True,
+    "AttachStdin": True,
+    "AttachStdout": True,
+    "AttachStderr": True,
+}
+ALL: dict[str, Any] = {"stream": True, "stdin": True, "stdout": True, "stderr": True}
 
 
 def noise(size: int) -> bytes:
@@ -25,7 +32,7 @@ def noise(size: int) -> bytes:
     return random.Random(42).randbytes(size)  # noqa: S311
 
 
-def attach(engine: Engine, container: str, **query: object) -> Hijacked:
+def attach(engine: Engine, container: str, **query: Any) -> Hijacked:
     return engine.wire.hijack(f"/containers/{container}/attach", **(query or ALL))
 
 
@@ -35,7 +42,11 @@ def test_hijack_headers(engine: Engine, upgrade: bool) -> None:
     container = engine.create("cat", **STDIN)
     with engine.wire.hijack(f"/containers/{container}/attach", upgrade=upgrade, **ALL) as stream:
         assert stream.status == (101 if upgrade else 200)
-        kind = "application/vnd.docker.multiplexed-stream" if engine.at_least("1.42") else "application/vnd.docker.raw-stream"
+        kind = (
+            "application/vnd.docker.multiplexed-stream"
+            if engine.at_least("1.42")
+            else "application/vnd.docker.raw-stream"
+        )
         # Clients of 20.10 know one type only; without an upgrade it has always been this one.
         assert stream.headers["content-type"] == (kind if upgrade else "application/vnd.docker.raw-stream")
         if upgrade:
@@ -80,7 +91,9 @@ def test_one_stream_only(engine: Engine, which: str, expected: tuple[bytes, byte
 @pytest.mark.operation(*RUN)
 def test_half_close_does_not_cut_output(engine: Engine) -> None:
     """Output that comes after stdin has ended arrives."""
-    container = engine.create("sh", "-c", "cat >/dev/null; sleep 0.3; echo after; sleep 0.3; echo more", **STDIN)
+    container = engine.create(
+        "sh", "-c", "cat >/dev/null; sleep 0.3; echo after; sleep 0.3; echo more", **STDIN
+    )
     with attach(engine, container) as stream:
         engine.start(container)
         stream.send(b"x")
@@ -117,7 +130,12 @@ def test_large_binary_by_cli(engine: Engine, cli: Cli) -> None:
 @pytest.mark.operation(*RUN)
 def test_stdin_by_cli(engine: Engine, cli: Cli) -> None:
     assert cli("run", "--rm", "-i", engine.image, "cat", stdin=b"").raw_out == b""
-    assert cli("run", "--rm", "-i", engine.image, "sh", "-c", "cat; exit 3", stdin=b"\x00\xff\n", check=False).raw_out == b"\x00\xff\n"
+    assert (
+        cli(
+            "run", "--rm", "-i", engine.image, "sh", "-c", "cat; exit 3", stdin=b"\x00\xff\n", check=False
+        ).raw_out
+        == b"\x00\xff\n"
+    )
     # Without -i nothing reaches the program.
     assert cli("run", "--rm", engine.image, "cat", stdin=b"unseen").raw_out == b""
 
@@ -154,7 +172,10 @@ def test_attach_without_stream_gives_the_logs(engine: Engine) -> None:
 @pytest.mark.operation(ATTACH)
 def test_two_clients_see_the_same(engine: Engine) -> None:
     container = engine.create("sh", "-c", "read x; echo $x; echo $x >&2", **STDIN)
-    with attach(engine, container) as first, attach(engine, container, stream=True, stdout=True, stderr=True) as second:
+    with (
+        attach(engine, container) as first,
+        attach(engine, container, stream=True, stdout=True, stderr=True) as second,
+    ):
         engine.start(container)
         first.send(b"hello\n")
         assert demux(first.read_all()) == (b"hello\n", b"hello\n")
@@ -215,7 +236,9 @@ def test_attach_errors(engine: Engine) -> None:
 
 @pytest.mark.operation(*RUN)
 def test_terminal_merges_and_is_a_terminal(engine: Engine) -> None:
-    container = engine.create("sh", "-c", "tty; stty size; echo err >&2", Tty=True, host={"ConsoleSize": [33, 99]})
+    container = engine.create(
+        "sh", "-c", "tty; stty size; echo err >&2", Tty=True, host={"ConsoleSize": [33, 99]}
+    )
     with attach(engine, container, stream=True, stdout=True, stderr=True) as stream:
         engine.start(container)
         text = stream.read_all()
@@ -242,7 +265,15 @@ def test_terminal_by_cli(engine: Engine, cli: Cli) -> None:
 @pytest.mark.operation(*RUN)
 def test_interrupt_by_cli(engine: Engine, cli: Cli) -> None:
     """Control-C goes through the terminal to the program."""
-    with cli.terminal("run", "--rm", "-it", engine.image, "sh", "-c", "trap 'exit 33' INT; echo up; while :; do sleep 0.1; done") as terminal:
+    with cli.terminal(
+        "run",
+        "--rm",
+        "-it",
+        engine.image,
+        "sh",
+        "-c",
+        "trap 'exit 33' INT; echo up; while :; do sleep 0.1; done",
+    ) as terminal:
         terminal.expect(b"up")
         terminal.send(b"\x03")
         assert terminal.finish()[0] == 33
@@ -252,7 +283,9 @@ def test_interrupt_by_cli(engine: Engine, cli: Cli) -> None:
 def test_window_size_by_cli(engine: Engine, cli: Cli) -> None:
     """The size is the terminal's, also after it changes."""
     script = "trap 'stty size' WINCH; echo up; while :; do sleep 0.1; done"
-    with cli.terminal("run", "--rm", "-it", engine.image, "sh", "-c", script, rows=30, columns=100) as terminal:
+    with cli.terminal(
+        "run", "--rm", "-it", engine.image, "sh", "-c", script, rows=30, columns=100
+    ) as terminal:
         terminal.expect(b"up")
         terminal.resize_until(41, 123, b"41 123")
 
@@ -279,7 +312,7 @@ def test_detach_keys_by_cli(engine: Engine, cli: Cli) -> None:
 def test_attach_by_cli(engine: Engine, cli: Cli) -> None:
     container = engine.run("sh", "-c", "while [ ! -e /go ]; do sleep 0.05; done; echo late; exit 8")
     with cli.popen("attach", "--no-stdin", container, stdin=subprocess.DEVNULL) as process:
-        # Only when the client is attached may the program go on; how many are is not told, so give it time by asking.
+        # The program may go on when the client is attached; that is not told, so give it a container's time.
         first = engine.create("true")
         engine.start(first)
         engine.wait(first)
@@ -292,7 +325,9 @@ def test_attach_by_cli(engine: Engine, cli: Cli) -> None:
 def test_signals_are_passed_on_by_cli(engine: Engine, cli: Cli) -> None:
     name = engine.name()
     script = "trap 'echo term; exit 44' TERM; echo up; while :; do sleep 0.1; done"
-    with cli.popen("run", "--name", name, engine.image, "sh", "-c", script, stdin=subprocess.DEVNULL) as process:
+    with cli.popen(
+        "run", "--name", name, engine.image, "sh", "-c", script, stdin=subprocess.DEVNULL
+    ) as process:
         assert process.stdout and process.stdout.readline() == b"up\n"
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(30) == 44
@@ -307,7 +342,9 @@ def test_start_attached_by_cli(engine: Engine, cli: Cli) -> None:
 
 @pytest.mark.operation("ContainerResize")
 def test_resize(engine: Engine) -> None:
-    container = engine.create("sh", "-c", "while [ ! -e /go ]; do sleep 0.05; done; stty size", Tty=True, OpenStdin=True)
+    container = engine.create(
+        "sh", "-c", "while [ ! -e /go ]; do sleep 0.05; done; stty size", Tty=True, OpenStdin=True
+    )
     with attach(engine, container) as stream:
         engine.start(container)
         engine.wire.post(f"/containers/{container}/resize", status=200, h=55, w=111)

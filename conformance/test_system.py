@@ -53,9 +53,16 @@ def test_version(engine: Engine) -> None:
 
 @pytest.mark.operation("SystemVersion")
 def test_version_by_cli(engine: Engine, cli: Cli) -> None:
-    assert cli.text("version", "--format", "{{.Server.Version}} {{.Server.Os}}") == f"{engine.version['Version']} linux"
+    assert (
+        cli.text("version", "--format", "{{.Server.Version}} {{.Server.Os}}")
+        == f"{engine.version['Version']} linux"
+    )
     negotiated = cli.text("version", "--format", "{{.Client.APIVersion}}")
-    own = version("1.41") if cli.major == 20 else version(cli.text("version", "--format", "{{.Client.DefaultAPIVersion}}"))
+    own = (
+        version("1.41")
+        if cli.major == 20
+        else version(cli.text("version", "--format", "{{.Client.DefaultAPIVersion}}"))
+    )
     assert version(negotiated) == min(own, version(engine.api))
 
 
@@ -95,11 +102,15 @@ def test_info_counts_containers(engine: Engine) -> None:
     assert info["ContainersRunning"] >= 1
     assert info["ContainersPaused"] >= 1
     assert info["ContainersStopped"] >= 1
-    assert info["Containers"] == info["ContainersRunning"] + info["ContainersPaused"] + info["ContainersStopped"]
+    assert (
+        info["Containers"] == info["ContainersRunning"] + info["ContainersPaused"] + info["ContainersStopped"]
+    )
     assert info["Images"] >= 1
 
 
 @pytest.mark.operation("SystemInfo")
 def test_info_by_cli(engine: Engine, cli: Cli) -> None:
-    assert cli.text("info", "--format", "{{.OSType}}/{{.ServerVersion}}") == f"linux/{engine.version['Version']}"
+    assert (
+        cli.text("info", "--format", "{{.OSType}}/{{.ServerVersion}}") == f"linux/{engine.version['Version']}"
+    )
     assert "Server Version: " + engine.version["Version"] in cli.text("info")

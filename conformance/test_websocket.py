@@ -10,8 +10,8 @@ from conformance.engine import Engine
 from conformance.wire import Hijacked, read_head
 
 
-def open_websocket(engine: Engine, container: str, **query: object) -> Hijacked:
-    path = engine.wire.path(f"/containers/{container}/attach/ws", **query)
+def open_websocket(engine: Engine, container: str, **query: bool) -> Hijacked:
+    path = engine.wire.path(f"/containers/{container}/attach/ws", "", **query)
     key = base64.b64encode(os.urandom(16)).decode()
     head = (
         f"GET {path} HTTP/1.1\r\nHost: d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nOrigin: http://d\r\n"

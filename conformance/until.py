@@ -12,8 +12,8 @@ DEADLINE = 30.0
 def until(probe: Callable[[], T], what: str = "", seconds: float = DEADLINE) -> T:
     """Call `probe` until it returns something true, and return that.
 
-    An AssertionError or OSError of the probe counts as "not yet". Raises AssertionError with the last of these
-    when `seconds` are over.
+    An AssertionError or OSError of the probe counts as "not yet". Raises AssertionError with the last of
+    these when `seconds` are over.
     """
     end = time.monotonic() + seconds
     pause = 0.01

@@ -137,7 +137,7 @@ class Wire:
         prefix = f"/v{version}" if version else ""
         return prefix + quote(path, safe="/:@%") + ("?" + urlencode(texts) if texts else "")
 
-    def request(  # noqa: D417
+    def request(
         self,
         method: str,
         path: str,

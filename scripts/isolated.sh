@@ -28,9 +28,11 @@ make_netns() {
     ip -n "$NETNS" link set lo up
 }
 
-# isolated COMMAND...: runs it in the daemon's namespaces, as a session of its own.
+# isolated COMMAND...: runs it in the daemon's namespaces, as a session of its own. Whatever it starts is known
+# by the first folder of its PATH.
 isolated() {
-    setsid nsenter --net="/run/netns/$NETNS" unshare --mount --propagation slave -- "$@" \
+    mkdir -p "$DIR/bin"
+    PATH="$DIR/bin:$PATH" setsid nsenter --net="/run/netns/$NETNS" unshare --mount --propagation slave -- "$@" \
         </dev/null >>"$DIR/daemon.log" 2>&1 &
     echo $! >"$DIR/supervisor.pid"
 }
@@ -62,28 +64,22 @@ cgroup_folders() {
     find /sys/fs/cgroup -maxdepth 3 -type d -name "$CGROUP" 2>/dev/null
 }
 
-# The processes of this daemon: those in its network namespace or its containers' cgroups, and those that
-# name its folder (shims of containers that have networks of their own).
+# The processes of this daemon: those in its network namespace, in its containers' cgroups, and those that have
+# inherited its PATH (shims of containers with networks of their own, a zygote).
 our_pids() {
     {
         ip netns pids "$NETNS" 2>/dev/null
         cgroup_folders | while read -r folder; do
             find "$folder" -name cgroup.procs -exec cat {} + 2>/dev/null
         done
-        local cmdline
-        for cmdline in /proc/[0-9]*/cmdline; do
-            if tr '\0' ' ' 2>/dev/null <"$cmdline" | grep -qF -- "$DIR/containerd/containerd.sock"; then
-                cmdline=${cmdline%/cmdline}
-                echo "${cmdline##*/}"
-            fi
-        done
+        grep -lzF -- "PATH=$DIR/bin:" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3
     } | sort -un | grep -vx -e 0 -e $$ || true
 }
 
 # take_away: whatever is left of a daemon: processes, cgroups, mounts, network namespace.
 take_away() {
     local round pids folder
-    for round in $(seq 50); do
+    for round in $(seq 100); do
         pids=$(our_pids)
         [ -n "$pids" ] || break
         # shellcheck disable=SC2086
