@@ -12,8 +12,9 @@ import os
 import sys
 
 from runtime import syscalls as s
+from runtime.init import users
 from runtime.init.child import NEW_CONSOLE
-from runtime.init.errors import PREFIX, InitError
+from runtime.init.errors import PREFIX, InitError, UserError
 from runtime.init.road import Road
 from runtime.init.rootfs import OverlayRoot, RootPropagation
 
@@ -133,7 +134,8 @@ class External:
         path = os.path.join(self.folder, f"{name}.json")
         pid_file = os.path.join(self.folder, f"{name}.pid")
         with open(path, "w", encoding="utf-8") as file:
-            json.dump({**_without_ours(process), "terminal": console == NEW_CONSOLE}, file)
+            inside = f"/proc/{int(_read(os.path.join(self.folder, 'pid')))}/root"
+            json.dump({**_resolved(process, inside), "terminal": console == NEW_CONSOLE}, file)
         command = ["exec", "--detach", "--process", path, "--pid-file", pid_file]
         listener = self._listener() if console is not None else None
         try:
@@ -215,7 +217,7 @@ def adapted(spec: Spec, rootfs: str, netns: int | None) -> dict[str, Any]:
     own keys left out."""
     result: dict[str, Any] = {**spec, "root": {**spec.get("root", {}), "path": rootfs}}
     if "process" in spec:
-        result["process"] = _without_ours(spec["process"])
+        result["process"] = _resolved(spec["process"], rootfs)
     if netns is not None:
         linux = result["linux"] = {**spec.get("linux", {})}
         spaces = [space for space in linux.get("namespaces", []) if space["type"] != "network"]
@@ -223,10 +225,22 @@ def adapted(spec: Spec, rootfs: str, netns: int | None) -> dict[str, Any]:
     return result
 
 
-def _without_ours(process: Mapping[str, Any]) -> dict[str, Any]:
+def _resolved(process: Mapping[str, Any], rootfs: str) -> dict[str, Any]:
+    """The process with numbers for the user and groups that we name, from the container's own files.
+
+    As Docker does, the group is among the supplementary ones too (CVE-2022-36109). Raises InitError.
+    """
     user = process.get("user", {})
     if "username" in user or "additionalGroups" in user:
-        user = {key: value for key, value in user.items() if key not in ("username", "additionalGroups")}
+        root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            found = users.resolve(root, user.get("username", ""), user.get("additionalGroups", ()))
+        except UserError as error:
+            raise InitError(str(error)) from None
+        finally:
+            os.close(root)
+        groups = list(dict.fromkeys([found.gid, *found.groups]))
+        user = {"uid": found.uid, "gid": found.gid, "additionalGids": groups}
     return {**process, "user": user}
 
 

@@ -97,15 +97,18 @@ class TestExternal:
         assert error_text("", " some text\n", 1) == "some text"
         assert error_text("", "", 7).endswith("runtime exited with status 7")
 
-    def test_the_spec_is_made_fit_for_others(self) -> None:
+    def test_the_spec_is_made_fit_for_others(self, tmp_path: Path) -> None:
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "etc/passwd").write_text("bob:x:7:8::/home/bob:/bin/sh\n")
+        (tmp_path / "etc/group").write_text("bobs:x:9:bob\nx:x:10:\n")
         spec: Spec = {
             "root": {"path": "rootfs", "readonly": True},
             "process": {"user": {"uid": 1, "username": "bob", "additionalGroups": ["x"]}},
             "linux": {"namespaces": [{"type": "pid"}, {"type": "network"}]},
         }
-        result = adapted(spec, "/abs", 5)
-        assert result["root"] == {"path": "/abs", "readonly": True}
-        assert result["process"]["user"] == {"uid": 1}
+        result = adapted(spec, str(tmp_path), 5)
+        assert result["root"] == {"path": str(tmp_path), "readonly": True}
+        assert result["process"]["user"] == {"uid": 7, "gid": 8, "additionalGids": [8, 9, 10]}
         spaces = result["linux"]["namespaces"]
         assert spaces[0] == {"type": "pid"}
         assert spaces[1]["path"].endswith("/fd/5")
