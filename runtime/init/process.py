@@ -151,7 +151,8 @@ class ProcessPlan:
         user = self.process.get("user") or {}
         if "username" in user:
             found = users.resolve(road.root, user["username"], user.get("additionalGroups") or [])
-            groups = [*found.groups, *(user.get("additionalGids") or [])]
+            # Its own group too: giving that up must not get round a file's group bits (CVE-2022-36109).
+            groups = list(dict.fromkeys([found.gid, *found.groups, *(user.get("additionalGids") or [])]))
             return found.uid, found.gid, groups, found.home
         uid, gid, groups = user.get("uid", 0), user.get("gid", 0), user.get("additionalGids") or []
         if not all(0 <= number <= users.MAX_ID for number in (uid, gid, *groups)):
