@@ -260,7 +260,8 @@ def main(control: int) -> None:
     except Exception as error:
         if not isinstance(error, (Refused, StarterDied, OSError)):
             sys.excepthook(*sys.exc_info())
-        answer = {"error": str(error) or type(error).__name__, "swept": not isinstance(error, StarterDied)}
+        # Refused: the starter has undone what it did. Anything else is for the daemon to sweep.
+        answer = {"error": str(error) or type(error).__name__, "swept": isinstance(error, Refused)}
         server = None
     try:
         wire.send(sock, answer)
@@ -269,6 +270,12 @@ def main(control: int) -> None:
     if server is not None:
         server.connect(sock)
         server.run()
+    # A short-lived container may be gone before its starter: leave no zombie to init.
+    for pid in starter.running:
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            pass
 
 
 def _start(request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], Server]:
@@ -280,7 +287,8 @@ def _start(request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], Ser
     listener = Listener(loop, bundle)
     try:
         log = open_log(config.get("log"))
-        _, link = starter.fork(lambda: starter.start_container(bundle, config, seccomp_cache))
+        pid, link = starter.fork(lambda: starter.start_container(bundle, config, seccomp_cache))
+        starter.running.append(pid)
         try:
             told, got = wire.receive(link)
         except EOFError:

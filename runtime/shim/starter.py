@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+#: PIDs to wait for before the shim ends.
+running: list[int] = []
 _PIPE_SIZE = 1024 * 1024
 
 

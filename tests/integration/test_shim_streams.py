@@ -1,6 +1,7 @@
 """Standard streams of real containers and execs: input, terminals, detaching."""
 
 import asyncio
+import os
 import socket
 
 import pytest
@@ -173,5 +174,25 @@ def test_output_still_to_be_read_outlives_the_deletion() -> None:
         out, _ = split(await read_all(ours))
         assert out.endswith(b"\n100000\n")
         await kit.gone(kit.shims)
+
+    with_kit(body)
+
+
+def test_aborted_attachments_leave_nothing() -> None:
+    async def body(kit: Kit) -> None:
+        kit.bundle("one", "sleep", "1000", stdin=True)
+        await kit.runtime.start("one", [], [])
+        await kit.runtime.kill("one", 0)  # answered by the shim's loop, so all is open by now
+        shim = f"/proc/{kit.shim_of('one')}/fd"
+        before = (len(os.listdir(shim)), len(os.listdir("/proc/self/fd")))
+        for number in range(300):
+            client = await kit.runtime.attach("one", AttachOptions(stdin=number % 2 == 0))
+            if number % 3 == 0:
+                client.send(b"x")
+            client.close()
+        await kit.gone(lambda: len(os.listdir(shim)) != before[0])
+        assert len(os.listdir("/proc/self/fd")) == before[1]
+        await kit.runtime.kill("one", 9)
+        await kit.event("one", "exit")
 
     with_kit(body)
