@@ -142,14 +142,19 @@ def parse(block: bytes) -> Entry:
                 entry.atime = 0
     if kind in (b"\0", CONTIGUOUS):
         kind = REGULAR
-    if kind == REGULAR and name.endswith(b"/"):
-        kind = DIRECTORY
     if kind in (HARDLINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO):
         # These carry no data whatever their size field says (hard links of cpio-like writers do)
         entry.stored = 0
     entry.name = name
     entry.type = kind
     return entry
+
+
+def settle(entry: Entry) -> None:
+    """Once the whole name is known: a file whose name ends with a slash is a folder (V7 had no type)."""
+    if entry.type == REGULAR and entry.name.endswith(b"/"):
+        entry.type = DIRECTORY
+        entry.stored = 0
 
 
 def pax_records(data: bytes) -> dict[bytes, bytes]:
@@ -237,9 +242,6 @@ def apply_pax(entry: Entry, records: dict[bytes, bytes]) -> None:
         if key == b"path":
             if value:
                 entry.name = value
-                if entry.type == REGULAR and value.endswith(b"/"):
-                    entry.type = DIRECTORY
-                    entry.stored = 0
         elif key == b"linkpath":
             if value:
                 entry.link = value

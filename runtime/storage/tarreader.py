@@ -149,14 +149,13 @@ class Reader:
             self._old_sparse(entry, block)
         if long_name:
             entry.name = long_name
-            if kind == tar.REGULAR and long_name.endswith(b"/"):
-                entry.type, entry.stored = tar.DIRECTORY, 0
         if long_link:
             entry.link = long_link
         if records:
             tar.apply_pax(entry, records)
             if tar.wants_embedded_map(records) and entry.type == tar.REGULAR:
                 self._embedded_map(entry, records)
+        tar.settle(entry)
         self._pad = -entry.stored % BLOCK
         return entry
 

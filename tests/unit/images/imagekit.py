@@ -1,6 +1,7 @@
 """Stand-ins for the images' neighbours: a store in a dict, a worker in a process of its own, event lists."""
 
 import asyncio
+import hashlib
 import json
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -9,7 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from compatd.engine.images import Images
+from compatd.engine.images import Images, Layer
+from compatd.engine.images.model import chain_ids
+from compatd.engine.images.reference import parse
 from runtime.storage.overlay import Overlay
 
 _MAIN = """
@@ -102,3 +105,37 @@ async def pieces(data: bytes, size: int = 65536) -> AsyncIterator[bytes]:
     for at in range(0, len(data), size):
         await asyncio.sleep(0)
         yield data[at : at + size]
+
+
+def add_image(
+    images: Images,
+    *,
+    layers: int = 1,
+    names: tuple[str, ...] = (),
+    parent: str = "",
+    created: str = "",
+    **config: Any,
+) -> Any:
+    """An image with made-up layers, put into the index without unpacking anything."""
+    diffs = [f"sha256:{hashlib.sha256(f'layer {number}'.encode()).hexdigest()}" for number in range(layers)]
+    with images.index.pinned() as pins:
+        above = ""
+        for diff, chain in zip(diffs, chain_ids(diffs), strict=True):
+            pins.add(chain)
+            if chain not in images.index.layers:
+                prepared = images.storage.prepare_layer()
+                images.storage.commit_layer(prepared, chain)
+                images.index.add_layer(Layer(chain, diff, above, 10, diff, 1024, 1024, ""))
+            above = chain
+        document = {
+            "architecture": "amd64",
+            "os": "linux",
+            "created": created or "2024-01-01T00:00:00Z",
+            "config": config,
+            "rootfs": {"type": "layers", "diff_ids": diffs},
+            "history": [{"created_by": f"step {number}"} for number in range(layers)],
+        }
+        image = images.index.create(json.dumps(document).encode(), parent)
+    for name in names:
+        images.index.name(parse(name), image)
+    return image
