@@ -174,8 +174,9 @@ class Streams:
             client.finish()
 
     def resize(self, width: int, height: int) -> None:
-        """Set the terminal's size. Raises OSError (EBADF when it is gone or there is none)."""
-        set_size(self._master, width, height)
+        """Set the terminal's size; without one this does nothing, as with containerd's shim."""
+        if self._master >= 0:
+            set_size(self._master, width, height)
 
     def deliver(self, stream: int, data: bytes) -> None:
         """Output has come: to the log and to every client."""

@@ -256,6 +256,13 @@ def test_a_client_that_vanishes_is_forgotten(world: Make) -> None:
     assert descriptors() == before
 
 
+def test_there_is_nothing_to_resize(world: Make) -> None:
+    one = world()
+    one.streams.resize(80, 24)
+    one.exit()
+    one.streams.resize(80, 24)
+
+
 def test_a_client_after_the_end_is_closed_at_once(world: Make) -> None:
     one = world()
     one.exit()
