@@ -6,6 +6,7 @@ Reads a request from stdin, writes the result to stdout, both JSON; see `initkit
 import json
 import os
 import sys
+import time
 from typing import Any, cast
 
 from runtime import cgroups, init
@@ -70,6 +71,10 @@ def main() -> None:
         result["warnings"] = child.warnings
         child.go()
         result["pid"] = child.pid
+        deadline = time.monotonic() + 60
+        while request["until"] and not os.path.exists(request["until"]):  # noqa: PTH110
+            assert time.monotonic() < deadline, "the first process does not get ready"
+            time.sleep(0.005)
         for process in request["execs"]:
             result["execs"].append(run_exec(child.pid, request, process, common))
         for held in HELD:

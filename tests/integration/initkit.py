@@ -131,6 +131,7 @@ class Box:
         leak: list[int] | None = None,
         groups: list[int] | None = None,
         cgroup: bool = True,
+        until: str = "",
     ) -> Result:
         """Run to the end and give what came out. leak: numbers of host fds that the runtime itself has."""
         if args:
@@ -146,6 +147,7 @@ class Box:
             "execs": execs or [],
             "leak": leak or [],
             "groups": groups or [],
+            "until": str(self.upper / until) if until else "",
             "out": str(out),
             "err": str(err),
         }
@@ -162,6 +164,11 @@ class Box:
         )
         assert done.returncode == 0, done.stderr
         return Result(json.loads(done.stdout), out.read_text(), err.read_text())
+
+    def run_beside(self, script: str, *execs: dict[str, Any], **options: Any) -> Result:
+        """Run `execs` once the first process has run `script`; then it is killed."""
+        full = f"{script}\ntouch /ready; exec sleep 1000"
+        return self.run("sh", "-c", full, execs=list(execs), until="ready", **options)
 
     def close(self) -> None:
         for folder in cgroups.open_cgroup(self.group).folders():
