@@ -20,6 +20,11 @@ def test_system(engine: Engine) -> None:
     assert engine.docker.ping() is True
     assert engine.docker.version()["ApiVersion"] == engine.api
     assert engine.docker.info()["ServerVersion"] == engine.version["Version"]
+
+
+@pytest.mark.operation("SystemDataUsage")
+def test_disk_usage(engine: Engine) -> None:
+    engine.needs("GET", "/system/df")
     assert engine.docker.df()["Images"]
 
 
