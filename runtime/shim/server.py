@@ -152,7 +152,7 @@ class Server:
 
     def _oom(self, events: int) -> None:
         try:
-            os.read(self.oom_fd, 8)
+            os.read(self.oom_fd, 4096)  # an eventfd (cgroup v1) or inotify (v2)
         except OSError:
             pass
         self._count_ooms(8)
