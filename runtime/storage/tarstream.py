@@ -4,6 +4,7 @@ Three threads, because read, write, sha256 and inflate all let go of the interpr
 keeps the original (and its digest), one hashes the plain tar, and the caller's places files meanwhile.
 """
 
+import ctypes
 import hashlib
 import os
 import threading
@@ -22,6 +23,13 @@ try:
 except ImportError:
     _decompressobj = _zlib.decompressobj
     _inflate_errors = (_zlib.error,)
+
+try:
+    # glibc loads it when a thread is ended from outside, as Python does with daemon threads at exit: by then
+    # this process is in a chroot, and it would be the image's
+    ctypes.CDLL("libgcc_s.so.1")
+except OSError:
+    pass  # no glibc: musl has it inside
 
 CHUNK = 1 << 18
 PIECE = 4 << 20  # the most that one step of inflating gives, so that a bomb cannot fill the memory
