@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -376,3 +378,57 @@ class TestClosedPaths:
     def test_an_unknown_sysctl(self, box: Box) -> None:
         box.spec["linux"]["sysctl"] = {"net.ipv4.nope": "1"}
         assert box.run("true").error.endswith("open /proc/sys/net/ipv4/nope: no such file or directory")
+
+
+class TestJoining:
+    """Namespaces by path, as `--network container:` and `--pid container:` want them."""
+
+    @pytest.fixture
+    def holder(self) -> Iterator[int]:
+        """A process whose child is the first of new namespaces; gives that child's pid."""
+        process = subprocess.Popen(
+            ["unshare", "-n", "-i", "-u", "-p", "-f", "--kill-child", "sh", "-c", "echo; exec sleep 1000"],
+            stdout=subprocess.PIPE,
+        )
+        try:
+            assert process.stdout
+            process.stdout.readline()
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            yield int(children[0])
+        finally:
+            process.kill()
+            process.wait()
+            assert process.stdout
+            process.stdout.close()
+
+    def test_by_path(self, box: Box, holder: int) -> None:
+        kinds = {"network": "net", "ipc": "ipc", "uts": "uts", "pid": "pid"}
+        box.spec["linux"]["namespaces"] = [{"type": "mount"}] + [
+            {"type": kind, "path": f"/proc/{holder}/ns/{name}"} for kind, name in kinds.items()
+        ]
+        del box.spec["hostname"]
+        without = [mount for mount in box.spec["mounts"] if mount["type"] != "mqueue"]
+        box.spec["mounts"] = without
+        script = "for n in net ipc uts pid; do readlink /proc/self/ns/$n; done; echo $$"
+        *found, pid = box.run("sh", "-c", script).out.split()
+        expected = [str(Path(f"/proc/{holder}/ns/{name}").readlink()) for name in kinds.values()]
+        assert found == expected
+        assert int(pid) > 1
+
+    def test_a_path_that_is_not_there(self, box: Box) -> None:
+        box.spec["linux"]["namespaces"].append({"type": "cgroup", "path": "/nope"})
+        assert "no such file or directory" in box.run("true").error
+
+
+def test_an_init_of_the_host_runs_in_front(box: Box) -> None:
+    """As the engine does for `--init`: a bind of the binary, and its name before the program."""
+    binary = next(
+        (path for path in ("/usr/bin/docker-init", "/usr/bin/tini-static") if Path(path).exists()), ""
+    )
+    if not binary:
+        pytest.skip("no init here")
+    box.mount(binary, "/sbin/docker-init", "bind", "ro")
+    result = box.run("/sbin/docker-init", "--", "sh", "-c", "echo $$; readlink /proc/1/exe; exit 3")
+    assert result.code == 3
+    assert result.out.splitlines()[0] != "1"
+    assert result.out.splitlines()[1] == "/sbin/docker-init"
