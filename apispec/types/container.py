@@ -197,7 +197,7 @@ InspectResponse = Struct(
     AppArmorProfile=String,
     ExecIDs=Field(ListOf(String), nullable=True),
     HostConfig=hostconfig.HostConfig,
-    GraphDriver=Field(DriverData, nullable=True),
+    GraphDriver=Field(DriverData, nullable=True, until="1.51"),
     Storage=Field(Storage, since="1.52", nullable=True),
     SizeRw=Field(Int64, nullable=True),
     SizeRootFs=Field(Int64, nullable=True),

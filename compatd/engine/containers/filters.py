@@ -140,17 +140,21 @@ def _health(values: list[str]) -> Test:
 
 
 def _ancestor(containers: "Containers", values: list[str]) -> Test:
-    """Containers of the images named, or of images built on them (their layers begin with the same)."""
+    """Containers of the images named, or of images built on them."""
     ids: set[str] = set()
-    chains: set[str] = set()
     for value in values:
         try:
-            image = containers.images.resolve(value)
+            ids.add(containers.images.resolve(value).id)
         except EngineError:
             continue
-        ids.add(image.id)
-        chains.update(list(image.chain_ids)[-1:])
-    return lambda container: container.image_id in ids or bool(chains & set(container.chain_ids))
+
+    def test(container: Container) -> bool:
+        image_id = container.image_id
+        while image_id and image_id not in ids:
+            image_id = getattr(containers.images.get(image_id), "parent", "")
+        return bool(image_id)
+
+    return test
 
 
 def _volume(values: list[str]) -> Test:

@@ -19,7 +19,7 @@ _PS_ALIAS = re.compile(r"\s+(\S*)=\s*(PID\S*)")
 
 
 async def inspect(containers: "Containers", container: Container, *, size: bool = False) -> Json:
-    """All about a container (API: ContainerInspectResponse, newest shape with GraphDriver)."""
+    """All about a container (API: ContainerInspectResponse, newest shape, and GraphDriver for clients before 1.52)."""
     host = dict(container.host_config)
     named = {limit.get("Name") for limit in host["Ulimits"] or []}
     extra = [
@@ -53,8 +53,9 @@ async def inspect(containers: "Containers", container: Container, *, size: bool 
             "Name": container.driver,
             "Data": containers.storage.graph_data(container.id, container.chain_ids),
         },
+        "Storage": {"RootFS": {"Snapshot": {"Name": container.driver}}},
         "Mounts": [mountspec.shown(point) for point in container.mounts],
-        "Config": container.config,
+        "Config": _config(container),
         "NetworkSettings": container.network_settings,
     }
     if container.image_descriptor:
@@ -62,6 +63,13 @@ async def inspect(containers: "Containers", container: Container, *, size: bool 
     if size:
         answer["SizeRw"], answer["SizeRootFs"] = await sizes.container_sizes(containers, container)
     return answer
+
+
+def _config(container: Container) -> Json:
+    """The Config, with the MAC address that was asked for (shown to clients before 1.52)."""
+    wanted = container.networking.get(container.network_mode) or {}
+    mac = wanted.get("MacAddress")
+    return {**container.config, "MacAddress": mac} if mac else container.config
 
 
 async def top(containers: "Containers", container: Container, arguments: str) -> Json:

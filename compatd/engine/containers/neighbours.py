@@ -47,9 +47,14 @@ class Image(Protocol):
 
 
 class Images(Protocol):
-    """The image store."""
+    """The image store. `uses` is set here: image ID → [(container ID, whether it runs)]."""
 
+    uses: Any
+
+    @property
+    def index(self) -> Any: ...
     def resolve(self, reference: str) -> Any: ...
+    def get(self, image_id: str) -> Any: ...
 
 
 class Events(Protocol):

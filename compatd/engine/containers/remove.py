@@ -72,6 +72,8 @@ async def _erase(containers: "Containers", container: Container, volumes: bool) 
     containers.registry.remove(container)
     container.removed = True
     containers.remove_files(container)
+    if container.image_id and containers.images.get(container.image_id) is None:
+        containers.images.index.release(container.chain_ids)
     mountpoints.release(containers, container)
     if volumes:
         _remove_anonymous(containers, container)

@@ -57,12 +57,20 @@ class Containers:
         self.on_end: list[Callable[[str], None]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         networks.find = self._find_for_networks
+        images.uses = self._image_uses
 
     def _find_for_networks(self, reference: str) -> Container | None:
         try:
             return self.registry.find(reference)
         except EngineError:
             return None
+
+    def _image_uses(self, image_id: str) -> builtins.list[tuple[str, bool]]:
+        return [
+            (container.id, container.state.running)
+            for container in self.registry.all()
+            if container.image_id == image_id
+        ]
 
     # What the operations share ---------------------------------------------------------------------------
 

@@ -13,18 +13,8 @@ if TYPE_CHECKING:
 async def container_sizes(containers: "Containers", container: Container) -> tuple[int, int]:
     """(bytes of the writable layer, bytes of everything); counted in a thread."""
     own = await asyncio.to_thread(folder_size, str(containers.storage.rw / container.id / "diff"))
-    image = 0
-    if container.image_id:
-        sizes = getattr(containers.images, "size_of", None)
-        image = sizes(container.image_id) if sizes else _image_size(containers, container)
-    return own, own + image
-
-
-def _image_size(containers: "Containers", container: Container) -> int:
-    try:
-        return int(getattr(containers.images.resolve(container.image_id), "size", 0))
-    except Exception:
-        return 0
+    image = containers.images.get(container.image_id)
+    return own, own + int(getattr(image, "size", 0))
 
 
 def folder_size(path: str) -> int:

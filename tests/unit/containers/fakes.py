@@ -45,12 +45,21 @@ class FakeImage:
     config: Json
     chain_ids: list[str] = field(default_factory=list)
     size: int = 0
+    parent: str = ""
 
 
 class FakeImages:
     def __init__(self) -> None:
         config = {"os": "linux", "architecture": "amd64", "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]}}
+        self.uses: Any = None
+        self.index = self
         self.images = {"box": FakeImage("sha256:" + "a" * 64, config)}
+
+    def get(self, image_id: str) -> FakeImage | None:
+        return next((image for image in self.images.values() if image.id == image_id), None)
+
+    def release(self, chain_ids: list[str]) -> None:
+        pass
 
     def resolve(self, reference: str) -> FakeImage:
         for name, image in self.images.items():
