@@ -5,6 +5,7 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -61,6 +62,8 @@ async def _serve(config: Config) -> int:
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: logger.info("SIGHUP: nothing is reloaded yet"))
     engine = Engine(config)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a container and a client take one file each
     try:
         listeners = _listeners(config)
         # the server's import is long and the engine's start waits for others: do both at once

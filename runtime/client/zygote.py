@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import logging
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -47,6 +48,8 @@ class Zygote:
         self._since = 0.0
         self._closing = False
         self._reaping: set[asyncio.Task[None]] = set()
+        #: Containers get the limit that the daemon was started with, also when it raises its own later.
+        self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     @property
     def pid(self) -> int | None:
@@ -84,6 +87,7 @@ class Zygote:
                     "MALLOC_TRIM_THRESHOLD_": "131072",
                 },
             )
+            resource.prlimit(self._process.pid, resource.RLIMIT_NOFILE, self._open_files)
         except BaseException:
             ours.close()
             raise
