@@ -105,6 +105,8 @@ class ProcessPlan:
     def finish(self, road: Road) -> str:
         """Become the user's process up to execve. Returns the program's path."""
         process = self.process
+        _label(road, "apparmor/exec", process.get("apparmorProfile", ""), "exec {}")
+        _label(road, "exec", process.get("selinuxLabel", ""), "{}")
         if process.get("noNewPrivileges"):
             s.prctl(s.PR_SET_NO_NEW_PRIVS, 1)
         elif self.filter:
@@ -182,6 +184,24 @@ def _become(uid: int, gid: int, groups: list[int]) -> None:
             text = f"cannot set uid/gid to unmapped user {uid}:{gid} in user namespace"
             raise StepError(f"unable to setup user: {text}") from None
         raise StepError(f"unable to setup user: {reason(error)}") from None
+
+
+def _label(road: Road, name: str, label: str, form: str) -> None:
+    """What the security module is to make of the process at execve; on the real procfs (CVE-2019-16884)."""
+    if not label or label == "unconfined":
+        return
+    path = f"/proc/{os.getpid()}/attr/{name}"
+    try:
+        fd = road.open(path, os.O_WRONLY, follow=False)
+        try:
+            if s.filesystem_type(fd) != s.PROC_SUPER_MAGIC:
+                raise StepError(f"{path} is not on procfs")
+            os.write(fd, form.format(label).encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        module = "apparmor profile" if "apparmor" in name else "process label"
+        raise StepError(f"unable to apply {module}: {reason(error)}") from None
 
 
 def _own_stdio(uid: int) -> None:
