@@ -19,7 +19,7 @@ _PS_ALIAS = re.compile(r"\s+(\S*)=\s*(PID\S*)")
 
 
 async def inspect(containers: "Containers", container: Container, *, size: bool = False) -> Json:
-    """All about a container (API: ContainerInspectResponse, newest shape, and GraphDriver for clients before 1.52)."""
+    """All about a container (API: ContainerInspectResponse); with GraphDriver for clients before 1.52."""
     host = dict(container.host_config)
     named = {limit.get("Name") for limit in host["Ulimits"] or []}
     extra = [
