@@ -162,7 +162,7 @@ def test_pause(engine: Engine) -> None:
     # What was written before may still be on its way into the log: it must come to rest.
     until(lambda: _quiet(engine, container))
     answer = engine.wire.post(f"/containers/{container}/pause", status=409)
-    assert answer.message == f"Container {container} is already paused"
+    assert answer.message.lower() == f"container {container} is already paused"
     answer = engine.wire.post(f"/containers/{container}/exec", {"Cmd": ["true"]}, status=409)
     assert "is paused" in answer.message
     seen = len(engine.logs(container)[0])
@@ -170,7 +170,7 @@ def test_pause(engine: Engine) -> None:
     assert engine.state(container)["Status"] == "running"
     until(lambda: len(engine.logs(container)[0]) > seen)
     answer = engine.wire.post(f"/containers/{container}/unpause", status=500)
-    assert answer.message == f"Container {container} is not paused"
+    assert answer.message.lower() == f"container {container} is not paused"
 
 
 def _quiet(engine: Engine, container: str) -> bool:
