@@ -71,6 +71,7 @@ class ProcessWorker:
             output, _ = await child.communicate()
         except asyncio.CancelledError:
             child.kill()
+            await child.communicate()
             raise
         if child.returncode:
             raise RuntimeError(f"the worker ended with {child.returncode}")

@@ -1,11 +1,13 @@
 """References: Docker's grammar, its familiar forms and its texts of errors."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compatd.engine.errors import InvalidParameter
 from compatd.engine.images.reference import is_digest, parse, parse_any, repo_and_tag
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -85,6 +87,7 @@ def test_repo_and_tag() -> None:
         repo_and_tag("a", "b c", digest_error="no")
 
 
+@patient
 @given(st.text(max_size=40))
 def test_any_text_parses_to_itself_or_is_refused(text: str) -> None:
     try:

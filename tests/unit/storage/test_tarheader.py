@@ -4,11 +4,13 @@ import io
 import tarfile
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.storage import tarheader as tar
 from runtime.storage.tarheader import TarError
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 NAMES = st.text(
     st.characters(min_codepoint=1, max_codepoint=0x10FFFF, exclude_categories=("Cs",)),
@@ -21,6 +23,7 @@ def block_of(info: tarfile.TarInfo, kind: int = tarfile.GNU_FORMAT) -> bytes:
     return info.tobuf(kind, "utf-8", "surrogateescape")[-512:]
 
 
+@patient
 @given(
     st.integers(0, 0o7777),
     st.integers(0, 2**40),
@@ -36,6 +39,7 @@ def test_gnu_numbers_of_any_size(mode: int, uid: int, gid: int, size: int, mtime
     assert entry.mtime == mtime * 1_000_000_000
 
 
+@patient
 @given(NAMES)
 def test_pax_names_and_times(name: str) -> None:
     info = tarfile.TarInfo(name)
@@ -52,6 +56,7 @@ def test_pax_names_and_times(name: str) -> None:
     assert entry.mtime == 1_234_567_890_500_000_000
 
 
+@patient
 @given(st.binary(min_size=512, max_size=512))
 def test_noise_is_refused_or_read_never_a_crash(block: bytes) -> None:
     try:
@@ -61,6 +66,7 @@ def test_noise_is_refused_or_read_never_a_crash(block: bytes) -> None:
     assert entry.size >= 0
 
 
+@patient
 @given(st.binary(max_size=300))
 def test_noise_as_pax_records(data: bytes) -> None:
     try:
@@ -70,6 +76,7 @@ def test_noise_as_pax_records(data: bytes) -> None:
     assert all(isinstance(key, bytes) for key in records)
 
 
+@patient
 @given(
     st.dictionaries(st.text("abcXYZ.", min_size=1, max_size=9), st.text("xyz =\n1", max_size=30), max_size=5)
 )
