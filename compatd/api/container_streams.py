@@ -123,8 +123,7 @@ async def _attach(engine: Engine, call: Call, *, websocket: bool) -> None:
         if sock is None:
             return
         await relay(client, sock, stdin=options.stdin)
-        if options.stdin:
-            containers.background(attach.tell_detached(containers, container))
+        await attach.stream_ended(containers, container, options)
     finally:
         if sock is not None:
             attach.close_stream(container, sock)

@@ -12,6 +12,9 @@ from runtime.client import Attachment, AttachOptions, RuntimeError_
 if TYPE_CHECKING:
     from compatd.engine.containers.service import Containers
 
+_EXIT_FOLLOWS = 0.5
+"""Seconds; the shim tells of an exit in the same moment in which it closes the streams."""
+
 
 def check(containers: "Containers", reference: str, detach_keys: str) -> tuple[Container, bytes]:
     """The container and the keys, before the connection is taken over.
@@ -67,7 +70,12 @@ def close_stream(container: Container, ours: socket.socket) -> None:
     ours.close()
 
 
-async def tell_detached(containers: "Containers", container: Container) -> None:
-    """After a terminal's stream has ended: when the container goes on, the client has detached."""
-    if container.tty and not await exits.stopped(container, 1.0):
+async def stream_ended(containers: "Containers", container: Container, options: AttachOptions) -> None:
+    """A stream's output has ended: a client that hears of it finds the container stopped.
+
+    Else the client has detached by keys, or its input, which was all that held it, has ended.
+    """
+    if await exits.stopped(container, _EXIT_FOLLOWS):
+        return
+    if container.tty and options.stdin:
         containers.emit(container, "detach")
