@@ -8,6 +8,7 @@ cd "$project" || exit 1
 export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/root LC_ALL=C.UTF-8
 export PATH="$project/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ip link set lo up
+modprobe br_netfilter  # so that the tests of firewalls have both cases
 echo "guest: Linux $(uname -r), $(systemctl --version | head -n 1), up $(cut -d' ' -f1 /proc/uptime) s"
 tr '\n' '\0' </mnt/tree/arguments | xargs -0 .venv/bin/python -m pytest -p tests.vm.console -o addopts= \
     --import-mode=importlib --strict-markers -q --no-header --no-summary --tb=short -p no:cacheprovider
