@@ -15,7 +15,7 @@ V1_THROTTLE = (
     ("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device"),
 )
 # What every container needs for its own /dev, whatever the spec says (runc's list): mknod anything; null,
-# zero, full, random, urandom, tty, console, ptmx and the ptys.
+# zero, full, random, urandom, tty, console, ptmx, the ptys and tun.
 ALWAYS: tuple[DeviceRule, ...] = (
     {"allow": True, "type": "c", "access": "m"},
     {"allow": True, "type": "b", "access": "m"},
@@ -27,6 +27,7 @@ ALWAYS: tuple[DeviceRule, ...] = (
     {"allow": True, "type": "c", "major": 1, "minor": 9, "access": "rwm"},
     {"allow": True, "type": "c", "major": 5, "minor": 2, "access": "rwm"},
     {"allow": True, "type": "c", "major": 136, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 10, "minor": 200, "access": "rwm"},
 )
 
 

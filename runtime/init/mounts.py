@@ -117,6 +117,7 @@ class Filesystem(_Mount):
         return bool(self.options.flags & s.MS_RDONLY) and (self.kind == "tmpfs" or self.destination == "/dev")
 
     def attach(self, road: Road) -> None:
+        there = self._is_there(road)
         target = self._target(road)
         inside = self.destination.startswith("/proc/")
         if self.kind != "proc" and (inside or s.filesystem_type(target) == s.PROC_SUPER_MAGIC):
@@ -124,8 +125,9 @@ class Filesystem(_Mount):
             real = f"{road.rootfs}{self.destination}"
             raise StepError(f'"{real}" cannot be mounted because it is inside /proc')
         data = list(self.options.data)
-        if self.kind == "tmpfs":
-            # The folder's own mode unless the options say another: the kernel takes the last one.
+        if self.kind == "tmpfs" and there:
+            # The image's folder gives the mode unless the options say another: the kernel takes the last one.
+            # Without a folder the kernel's own default, 1777, holds (as with runc).
             data.insert(0, f"mode={os.fstat(target).st_mode & 0o7777:04o}")
         flags = self.options.flags & ~(s.MS_RDONLY if self.late_readonly else 0)
         os.fchdir(target)
@@ -140,6 +142,15 @@ class Filesystem(_Mount):
                 s.mount_setattr(mounted, propagation=kind & ~s.MS_REC, recursive=bool(kind & s.MS_REC))
             os.close(mounted)
         os.close(target)
+
+    def _is_there(self, road: Road) -> bool:
+        if self.kind != "tmpfs":
+            return True
+        try:
+            os.close(road.open(self.destination))
+        except OSError:
+            return False
+        return True
 
     def _target(self, road: Road) -> int:
         """proc, sysfs and what lies under /dev go on real folders only, never through a symlink of the image

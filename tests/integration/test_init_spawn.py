@@ -193,8 +193,11 @@ class TestMounts:
         (box.tree / "sticky").chmod(0o1777)
         box.mount("tmpfs", "/sticky", "size=64k", "noexec", kind="tmpfs")
         box.mount("tmpfs", "/ro", "ro", "mode=700", kind="tmpfs")
-        result = box.run("sh", "-c", "stat -c %a /sticky /ro; echo x > /ro/x; cat /dev/zero > /sticky/big")
-        assert result.out == "1777\n700\n"
+        box.mount("tmpfs", "/fresh", kind="tmpfs")
+        result = box.run(
+            "sh", "-c", "stat -c %a /sticky /ro /fresh; echo x > /ro/x; cat /dev/zero > /sticky/big"
+        )
+        assert result.out == "1777\n700\n1777\n"
         assert "Read-only file system" in result.err
         assert "No space left" in result.err
 

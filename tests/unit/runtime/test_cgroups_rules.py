@@ -53,9 +53,9 @@ def rules(*lines: str) -> list[DeviceRule]:
 
 class TestV1:
     def test_deny_all_then_the_exceptions(self) -> None:
-        writes = devices.v1_writes(rules("-a *:* rwm", "+c 10:200 rwm"))
+        writes = devices.v1_writes(rules("-a *:* rwm", "+c 10:229 rwm"))
         assert writes[0] == ("devices.deny", "a")
-        assert writes[1] == ("devices.allow", "c 10:200 rwm")
+        assert writes[1] == ("devices.allow", "c 10:229 rwm")
         assert ("devices.allow", "c 1:3 rwm") in writes
         assert ("devices.allow", "c 136:* rwm") in writes
         assert ("devices.allow", "b *:* m") in writes
@@ -106,13 +106,13 @@ class Device:
 
 class TestV2:
     def test_denied_by_default(self) -> None:
-        device = Device("-a *:* rwm", "+c 10:200 rw", "+b 8:* r")
-        assert device.allows("c", 10, 200, "rw")
-        assert not device.allows("c", 10, 200, "rwm") or device.allows("c", 10, 200, "m")
+        device = Device("-a *:* rwm", "+c 10:229 rw", "+b 8:* r")
+        assert device.allows("c", 10, 229, "rw")
+        assert not device.allows("c", 10, 229, "rwm") or device.allows("c", 10, 229, "m")
         assert device.allows("b", 8, 17, "r")
         assert not device.allows("b", 8, 17, "w")
         assert not device.allows("c", 8, 17, "r")
-        assert not device.allows("c", 10, 201, "r")
+        assert not device.allows("c", 10, 230, "r")
 
     def test_what_every_container_gets(self) -> None:
         device = Device("-a *:* rwm")
@@ -137,8 +137,8 @@ class TestV2:
         assert device.allows("c", 1, 2, "rw")
 
     def test_a_later_rule_takes_access_away(self) -> None:
-        _, exceptions = device_program.reduce(rules("-a *:* rwm", "+c 10:200 rwm", "-c 10:200 w"))
-        assert (2, 10, 200, 3) in exceptions
+        _, exceptions = device_program.reduce(rules("-a *:* rwm", "+c 10:229 rwm", "-c 10:229 w"))
+        assert (2, 10, 229, 3) in exceptions
 
 
 def test_shares_and_weights() -> None:
