@@ -105,7 +105,8 @@ def checksum_matches(block: bytes) -> bool:
     return unsigned - 256 * sum(1 for byte in body if byte > 127) == wanted
 
 
-def _text(field: bytes) -> bytes:
+def c_string(field: bytes) -> bytes:
+    """A name up to its first NUL, as Go reads it: what follows must not reach who separates names by NUL."""
     end = field.find(b"\0")
     return field if end < 0 else field[:end]
 
@@ -116,7 +117,7 @@ def parse(block: bytes) -> Entry:
         raise TarError("archive/tar: invalid tar header")
     entry = Entry()
     kind = block[156:157]
-    name = _text(block[:100])
+    name = c_string(block[:100])
     entry.mode = number(block[100:108]) & 0o7777
     entry.uid = number(block[108:116])
     entry.gid = number(block[116:124])
@@ -124,14 +125,14 @@ def parse(block: bytes) -> Entry:
     if entry.size < 0:
         raise TarError("archive/tar: invalid tar header")
     entry.mtime = number(block[136:148]) * 1_000_000_000
-    entry.link = _text(block[157:257])
+    entry.link = c_string(block[157:257])
     magic = block[257:263]
     if magic[:5] == b"ustar":
         if kind in (CHARACTER, BLOCK_DEVICE):
             entry.major = number(block[329:337])
             entry.minor = number(block[337:345])
         if magic == b"ustar\0":
-            prefix = _text(block[345:500])
+            prefix = c_string(block[345:500])
             if prefix:
                 name = prefix + b"/" + name
         elif kind != GNU_SPARSE and block[345] and block[345] != 0x20:

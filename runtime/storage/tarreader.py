@@ -140,9 +140,9 @@ class Reader:
             elif kind == tar.PAX_GLOBAL:
                 self._extended(entry)  # a comment, as git writes it; dockerd ignores it too
             elif kind == tar.GNU_LONG_NAME:
-                long_name = self._extended(entry).rstrip(b"\0")
+                long_name = tar.c_string(self._extended(entry))
             elif kind == tar.GNU_LONG_LINK:
-                long_link = self._extended(entry).rstrip(b"\0")
+                long_link = tar.c_string(self._extended(entry))
             else:
                 break
         if kind == tar.GNU_SPARSE:

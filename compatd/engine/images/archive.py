@@ -59,6 +59,8 @@ class Archive:
             if not line:
                 continue
             kind, number, size, raw_name, extra = line.split(b"\0", 4)
+            if not number.isdigit():  # what comes from an archive must never be a path of ours
+                raise EngineError("invalid archive: malformed member")
             name = _text(raw_name)
             self._members.pop(name, None)
             self._links.pop(name, None)
