@@ -156,7 +156,7 @@ async def image_tag(engine: Engine, call: Call) -> Answer:
     target = reference.repo_and_tag(
         call.query.get("repo") or "",
         call.query.get("tag") or "",
-        digest_error="refusing to create a tag with a digest reference",
+        digest_error="cannot import digest reference",
     )
     if target is None:
         raise InvalidParameter("invalid reference format")
@@ -179,7 +179,13 @@ async def image_prune(engine: Engine, call: Call) -> Answer:
     return Json(engine.images.prune(call.query.get("filters") or {}))
 
 
+async def distribution_inspect(engine: Engine, call: Call) -> Answer:
+    wanted = reference.parse(call.path["name"])
+    return Json(await engine.images.distribution(wanted, registry_auth(call.header("X-Registry-Auth"))))
+
+
 HANDLERS: dict[str, Handler] = {
+    "DistributionInspect": distribution_inspect,
     "ImageList": image_list,
     "ImageInspect": image_inspect,
     "ImageHistory": image_history,

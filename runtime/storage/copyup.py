@@ -4,12 +4,17 @@ It sees the container's root as a read-only overlay in a mount namespace of its 
 that root with the kernel's help (openat2, RESOLVE_IN_ROOT: links cannot lead out) and copies with dirfds.
 """
 
+from __future__ import annotations
+
 import os
 import stat
-from typing import Any
 
 from runtime import syscalls
 from runtime.storage.tree import OPEN_DIRECTORY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _PIECE = 1 << 20
 

@@ -12,13 +12,18 @@ The digest of a layer's tar is part of an image's identity, so the very same byt
 Numbers are big-endian. What comes out is checked against the digest by whoever sends it.
 """  # noqa: E501
 
+from __future__ import annotations
+
 import os
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Any
 
 from runtime import syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 try:
     from isal import isal_zlib

@@ -5,12 +5,13 @@ member that is itself a plain tar can only be a layer: it is unpacked at once, i
 recipe beside, and never stored. All others (configs, manifests, compressed layers) become files.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 import threading
 from collections.abc import Iterator
 from queue import Queue
-from typing import Any
 
 from runtime.storage import tarheader as tar
 from runtime.storage.tarheader import BLOCK, Entry, TarError
@@ -18,6 +19,10 @@ from runtime.storage.tarreader import Reader, Source
 from runtime.storage.tarstream import QUEUE, LayerStream
 from runtime.storage.tree import Tree, clean
 from runtime.storage.untar import Failed, Recipe, unpack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MAX_MEMBERS = 100_000
 _KINDS = {tar.REGULAR: "file", tar.SYMLINK: "symlink", tar.HARDLINK: "hardlink"}

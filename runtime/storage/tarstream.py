@@ -4,6 +4,8 @@ Three threads, because read, write, sha256 and inflate all let go of the interpr
 keeps the original (and its digest), one hashes the plain tar, and the caller's places files meanwhile.
 """
 
+from __future__ import annotations
+
 import ctypes
 import hashlib
 import os
@@ -11,9 +13,12 @@ import threading
 import zlib as _zlib
 from collections.abc import Callable, Iterator
 from queue import Queue
-from typing import Any
 
 from runtime.storage.tarheader import TarError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 try:
     from isal import isal_zlib

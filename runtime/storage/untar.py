@@ -4,9 +4,10 @@ It runs in a process of its own, chrooted into the layer's folder. Everything it
 looked up before the chroot; from there on only system calls on bytes.
 """
 
+from __future__ import annotations
+
 import os
 import stat
-from typing import Any
 
 from runtime.storage import tarheader as tar
 from runtime.storage.recipe import Writer
@@ -14,6 +15,10 @@ from runtime.storage.tarheader import Entry, TarError
 from runtime.storage.tarreader import Reader, Source
 from runtime.storage.tarstream import LayerStream
 from runtime.storage.tree import Breakout, Tree, clean
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 WHITEOUT = b".wh."
 OPAQUE = b".wh..wh..opq"

@@ -16,8 +16,8 @@ from compatd.engine.images.platform import Platform, candidates, host, normalise
 from compatd.engine.images.reference import Reference, check_digest
 from compatd.engine.images.registry.client import Repository
 from compatd.engine.images.registry.download import Download
-from compatd.engine.images.registry.endpoints import endpoints
-from compatd.engine.images.registry.errors import Unreachable, translated
+from compatd.engine.images.registry.errors import translated
+from compatd.engine.images.registry.trying import at_registry
 
 Json = dict[str, Any]
 Write = Callable[[Json], Awaitable[None]]
@@ -62,26 +62,12 @@ class Puller:
         """Pull one tag or digest, or all tags when `wanted` has neither. Raises EngineError and its kin."""
         if wanted.familiar_name == "scratch":
             raise Forbidden("'scratch' is a reserved name")
-        last: EngineError | None = None
-        secure: set[str] = set()
-        for endpoint in await endpoints(
-            wanted.domain, self._config.insecure_registries, self._config.registry_mirrors
-        ):
-            if endpoint.host in secure and not endpoint.secure_transport:
-                continue
-            try:
-                async with Repository(endpoint, wanted.path, self._auth) as repository:
-                    await repository.ping()
-                    secure.add(endpoint.host)
-                    await self._repository(repository, wanted)
-                return
-            except Unreachable as error:
-                last = error
-            except EngineError as error:
-                last = error
-                if not endpoint.mirror:
-                    break
-        raise translated(last or EngineError(f"no endpoints found for {wanted.familiar}"), wanted)
+        try:
+            await at_registry(
+                wanted, self._config, self._auth, lambda repository: self._repository(repository, wanted)
+            )
+        except EngineError as error:
+            raise translated(error, wanted) from error
 
     async def _repository(self, repository: Repository, wanted: Reference) -> None:
         if wanted.tag or wanted.digest:

@@ -217,6 +217,12 @@ class Images:
         attributes = {**(labels or {}), "name": reference.familiar_name}
         self.events.emit("image", "pull", reference.familiar, attributes)
 
+    async def distribution(self, reference: Reference, auth: dict[str, str] | None = None) -> Json:
+        """What a registry has under that name: registry.DistributionInspect. Raises EngineError."""
+        from compatd.engine.images.registry.inspecting import inspect
+
+        return await inspect(reference, self.config, auth or {})
+
     async def download(self, source: str, write: Write) -> AsyncIterator[bytes]:
         """The body behind a URL, for imports. Raises InvalidParameter, EngineError."""
         from compatd.engine.images.registry.fetching import fetch
@@ -241,10 +247,6 @@ class Images:
                     pins.add(chain_id)
             async for data in saver.chunks(lambda image: self.emit(image, "save", image.id)):
                 yield data
-
-    def release(self, chain_ids: Sequence[str]) -> None:
-        """A container with these layers is gone: layers of images removed by force go with it."""
-        self.index.release([*chain_ids])
 
 
 def _runs_on(image: Image, wanted: Platform) -> bool:
