@@ -190,9 +190,9 @@ class _SockFprog(ctypes.Structure):
     _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
 
-def join_session_keyring(name: bytes) -> int:
-    """keyctl(KEYCTL_JOIN_SESSION_KEYRING): a fresh session keyring, so that the host's is out of reach."""
-    return _call("keyctl", None, _KEYCTL, 1, name)
+def new_session_keyring() -> int:
+    """keyctl(KEYCTL_JOIN_SESSION_KEYRING) without a name: a fresh keyring, neither the host's nor another's."""
+    return _call("keyctl", None, _KEYCTL, 1, None)
 
 
 def bpf(command: int, attribute: ctypes.Structure) -> int:

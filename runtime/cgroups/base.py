@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal as signals
 import time
 
 TYPE_CHECKING = False
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
     from runtime.spec import Resources
 
-_ENOENT, _EBUSY, _ESRCH = 2, 16, 3
+_ENOENT, _EBUSY, _SIGKILL = 2, 16, 9
 
 
 class CgroupError(Exception):
@@ -218,7 +217,7 @@ def remove(folder: str) -> None:
         if not below:
             for pid in read_pids(f"{folder}/cgroup.procs"):
                 try:
-                    os.kill(pid, signals.SIGKILL)
+                    os.kill(pid, _SIGKILL)
                 except ProcessLookupError:
                     pass
             time.sleep(delay)

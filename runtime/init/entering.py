@@ -1,8 +1,9 @@
 """Start a further process in a running container (exec).
 
-As `spawn`, but the namespaces are joined instead of made: by one setns(2) on the container's pidfd, after
-the child has joined the cgroup through the host's files. The pid namespace holds for children only, so the
-parent joins it around the clone.
+As `spawn`, but the namespaces are joined instead of made, by setns(2) on the container's pidfd. The pid
+namespace holds for children only, so the parent joins it around the clone; and the mount namespace with it,
+for a container that may trace processes (CAP_SYS_PTRACE) sees the child from its first moment on, and would
+find the host's tree at `/proc/<pid>/root` (CVE-2016-9962). The cgroup is joined through descriptors.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _EXEC = "exec failed: "
 _ESRCH = 3
+_AROUND = (("pid", s.CLONE_NEWPID), ("mnt", s.CLONE_NEWNS))
 
 
 def enter(
@@ -58,16 +60,17 @@ def enter(
     new = Console(True, _size(process), mount=False) if console == link_.NEW_CONSOLE else None
     opened: list[int] = []
     ours, theirs = link_.pair()
-    back = -1
+    way_back: list[tuple[int, int]] = []
     try:
         try:
             target = s.pidfd_open(pid)
             opened.append(target)
             fds = [] if cgroup is None else cgroup.open_fds()
             opened += fds
-            if flags & s.CLONE_NEWPID:
-                back = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-                s.setns(target, s.CLONE_NEWPID)
+            around = flags & (s.CLONE_NEWPID | s.CLONE_NEWNS)
+            if around:
+                way_back = _way_back()
+                s.setns(target, around)
             child = s.fork()
         except OSError as error:
             if error.errno == _ESRCH:
@@ -75,18 +78,42 @@ def enter(
             raise InitError(f"{_EXEC}{PREFIX}{error.strerror}") from None
         if child == 0:
             ours.close()
-            _child(theirs, road, plan, target, flags & ~s.CLONE_NEWPID, fds, new, stdio, keep_fds)
+            _child(theirs, road, plan, target, flags & ~around, fds, new, stdio, keep_fds)
     except BaseException:
         ours.close()
         raise
     finally:
-        if back >= 0:
-            s.setns(back, s.CLONE_NEWPID)
-            os.close(back)
+        _go_back(way_back)
         theirs.close()
         for fd in opened:
             os.close(fd)
-    return link_.Child(child, ours, _EXEC)
+    result = link_.Child(child, ours, _EXEC)
+    try:
+        plan.set_oom_score(child)  # by us: the child's /proc is the container's (CVE-2025-52881)
+    except StepError as error:
+        result.abort()
+        raise InitError(f"{_EXEC}{PREFIX}{error}") from None
+    return result
+
+
+def _way_back() -> list[tuple[int, int]]:
+    """What `_go_back` needs: our namespaces, root and working folder as (fd, flag)."""
+    folder = s.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    opened = [(os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), flag) for name, flag in _AROUND]
+    return [*opened, (os.open("/", folder), 0), (os.open(".", folder), 0)]
+
+
+def _go_back(way: list[tuple[int, int]]) -> None:
+    if not way:
+        return
+    for fd, flag in way[:-2]:
+        s.setns(fd, flag)
+    # Joining a mount namespace changes both.
+    os.fchdir(way[-2][0])
+    os.chroot(".")
+    os.fchdir(way[-1][0])
+    for fd, _ in way:
+        os.close(fd)
 
 
 def _size(process: Process) -> tuple[int, int] | None:

@@ -25,7 +25,7 @@ _RLIMITS = {
     )
 }
 _INFINITY = 2**64 - 1
-_EPERM, _EACCES, _ENOENT, _EINVAL = 1, 13, 2, 22
+_EPERM, _EACCES, _ENOENT, _EINVAL, _ESRCH = 1, 13, 2, 22, 3
 _OUTSIDE = (
     "current working directory is outside of container mount namespace root "
     "-- possible container breakout detected"
@@ -76,15 +76,20 @@ class ProcessPlan:
                 self.warnings.append(self.caps.warning())
         self.filter, self.filter_flags = seccomp.program(profile, cache) if profile else (b"", 0)
 
-    def set_oom_score(self) -> None:
-        """Before the pivot: it is the host's procfs that is written."""
+    def set_oom_score(self, pid: int = 0) -> None:
+        """Of a process that is not ready yet, 0 for this one. To be called where /proc is the host's."""
         if self.oom_score is None:
             return
-        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            fd = os.open(f"/proc/{pid or 'self'}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return  # it has ended, and says itself why
         try:
             os.write(fd, b"%d" % self.oom_score)
         except OSError as error:
             # Lowering needs CAP_SYS_RESOURCE, which a daemon in a container lacks: not the user's fault.
+            if error.errno == _ESRCH:
+                return
             if error.errno not in (_EACCES, _EPERM):
                 raise StepError(f"failed to update /proc/self/oom_score_adj: {error.strerror}") from None
             self.warnings.append(f"oom_score_adj {self.oom_score} not set: {reason(error)}")

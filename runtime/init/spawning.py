@@ -25,6 +25,7 @@ from runtime import syscalls as s
 from runtime.cgroups.base import CgroupError, attach_fds
 from runtime.init import child as link_
 from runtime.init import plan as plans
+from runtime.init import sysctls
 from runtime.init.devices import TIOCSCTTY
 from runtime.init.errors import DURING_INIT, PREFIX, InitError, StepError, UserError, reason
 from runtime.init.process import ProcessPlan
@@ -77,6 +78,7 @@ def spawn(
         raise InitError(f"{PREFIX}a container without a mount namespace of its own is not supported")
     if "user" in spaces:
         raise InitError(f"{PREFIX}user namespaces are not supported yet")
+    sysctls.check(spec.get("linux", {}).get("sysctl", {}), spaces, netns)
     joins = _open_joins(spaces, netns)
     flags = 0
     for kind in _AT_CLONE:
@@ -176,6 +178,7 @@ def _child(
     try:
         keep = {link.fileno(), go_fd, road.console or 0, *stdio, *cgroup_fds, *(fd for _, fd in joins)}
         isolate(process, keep, keep_fds)
+        process.set_oom_score()
         attach_fds(cgroup_fds)
         if spaces.get("cgroup") == "":
             s.unshare(s.CLONE_NEWCGROUP)
@@ -220,11 +223,10 @@ def isolate(process: ProcessPlan, keep: set[int], keep_fds: int) -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     os.setsid()
     try:
-        s.join_session_keyring(b"_ses.container")
+        s.new_session_keyring()
     except OSError as error:
         if error.errno not in (1, 38, 13, 122):  # no keyrings here, or not for us: best effort, as runc
             raise
-    process.set_oom_score()
 
 
 def prepare(road: Road, process: ProcessPlan, stdio: tuple[int, int, int], during: str) -> str:

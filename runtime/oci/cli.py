@@ -100,7 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         context = commands.Context(os.path.abspath(root), systemd=options.flag("systemd-cgroup"))
         result = function(context, parse(options.rest[1:], known, short))
     except (OciError, UsageError, hooks.HookError, init.InitError, cgroups.CgroupError) as error:
-        return _fail(options, f"{NAME} {name} failed: {error}")
+        # exec's texts say themselves what failed, as runc's do.
+        told = str(error).startswith("exec failed: ")
+        return _fail(options, str(error) if told else f"{NAME} {name} failed: {error}")
     except OSError as error:
         return _fail(options, f"{NAME} {name} failed: {error}")
     return result if isinstance(result, int) else 0

@@ -106,6 +106,8 @@ def test_the_life_of_a_container(runtime: Runtime) -> None:
     assert runtime.state()["status"] == "paused"
     runtime("resume", runtime.id)
     assert runtime("exec", runtime.id, "sh", "-c", "exit 5", ok=False).returncode == 5
+    assert runtime("exec", runtime.id, "nope", ok=False).returncode == 1
+    assert runtime.error().startswith('exec failed: unable to start container process: exec: "nope": ')
     assert runtime.pid in json.loads(runtime("ps", "--format", "json", runtime.id).stdout)
     refused = runtime("delete", runtime.id, ok=False)
     assert f"cannot delete container {runtime.id} that is not stopped: running" in refused.stderr

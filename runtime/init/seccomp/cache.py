@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _COMPILER = 1
 _FLAGS = {"SECCOMP_FILTER_FLAG_TSYNC": 0, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}
-_warm: dict[str, bytes] = {}
 
 
 def program(profile: Seccomp, cache: str) -> tuple[bytes, int]:
@@ -32,21 +31,10 @@ def program(profile: Seccomp, cache: str) -> tuple[bytes, int]:
     if profile.get("defaultAction") == "SCMP_ACT_ALLOW" and not profile.get("syscalls"):
         return b"", 0
     name = key(profile)
-    found = _warm.get(name) or _read(os.path.join(cache, name))
+    found = _read(os.path.join(cache, name))
     if not found:
         found = _compile(profile, cache, name)
     return found, flags
-
-
-def warm(cache: str) -> None:
-    """Read the cache's filters into memory: the zygote does it once, and every start shares the pages."""
-    try:
-        names = os.listdir(cache)
-    except FileNotFoundError:
-        return
-    for name in names[:64]:
-        if not name.startswith("."):
-            _warm[name] = _read(os.path.join(cache, name))
 
 
 def key(profile: Seccomp) -> str:
