@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 DEFAULT_TIMEOUT = 10
 _KILL_WAIT = 10.0
 _SIGKILL, _SIGTERM = 9, 15
+_ENDED = frozenset({"Gone", "Refused", "ProcessLookupError"})
+"""Kinds of runtime errors that mean: the process ended just now."""
 
 
 def not_running(container: Container) -> Conflict:
@@ -91,7 +93,7 @@ async def send_signal(
         try:
             await containers.runtime.kill(container.id, number)
         except RuntimeError_ as error:
-            if error.kind != "Gone" and "no such process" not in error.message.lower():
+            if error.kind not in _ENDED:  # else its exit is on the way to us
                 raise EngineError(f"Cannot kill container {container.id}: {error.message}") from error
         if final and state.paused:
             await _resume_quietly(containers, container)

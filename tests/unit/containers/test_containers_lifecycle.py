@@ -10,7 +10,7 @@ import pytest
 from compatd.engine.containers import attach
 from compatd.engine.containers.restart import RestartPolicy, starts_with_daemon
 from compatd.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, NotModified
-from runtime.client import AttachOptions, Exited, Running
+from runtime.client import AttachOptions, Exited, Running, RuntimeError_
 
 from .fakes import FakeStore, World
 
@@ -153,6 +153,22 @@ def test_stop_kills_what_does_not_listen(tmp_path: Path) -> None:
 
     seen = play(tmp_path, scenario).seen
     assert seen[2:] == ["container kill", "container kill", "container die", "container stop"]
+
+
+def test_kill_of_one_that_has_just_ended(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        box = await world.create(Cmd=["x"])
+        await world.containers.start(box)
+
+        async def refuse(container_id: str, signal: int, *, all: bool = False) -> None:
+            world.runtime.end(container_id, 0)
+            raise RuntimeError_(f"Container {container_id} is not running", "Refused")
+
+        world.runtime.kill = refuse  # type: ignore[method-assign]
+        await world.containers.remove(box, force=True)
+        assert not world.containers.all()
+
+    play(tmp_path, scenario)
 
 
 def test_stop_uses_the_containers_signal(tmp_path: Path) -> None:
