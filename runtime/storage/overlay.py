@@ -18,7 +18,6 @@ import os
 import secrets
 import struct
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,6 @@ class Overlay:
         self.rw = root / "rw"
         self.tmp = root / "tmp"
         self.blobs = root / "blobs" / "sha256"
-        self.on_rw_removed: Callable[[], None] = _nothing
         self._removing: list[threading.Thread] = []
 
     def open(self) -> None:
@@ -151,12 +149,8 @@ class Overlay:
             (path / name).chmod(mode)
 
     def remove_rw(self, container_id: str) -> None:
-        """Take a container's writable folder away; its files go in the background.
-
-        `on_rw_removed` is called then: layers that only this container needed may go.
-        """
+        """Take a container's writable folder away; its files go in the background."""
         self.discard(self.rw / container_id)
-        self.on_rw_removed()
 
     def root_plan(self, container_id: str, chain_ids: list[str]) -> dict[str, Any]:
         """`shim.json`'s "root": what to mount as the container's root. Paths are absolute, top first.
@@ -218,10 +212,6 @@ class Overlay:
         """Wait until all that was discarded is gone (for tests and an orderly end)."""
         for thread in self._removing:
             thread.join()
-
-
-def _nothing() -> None:
-    pass
 
 
 def _spread(folder: Path) -> None:

@@ -32,7 +32,6 @@ class Index:
         self.layers: dict[str, Layer] = {}
         self._pins: Counter[str] = Counter()
         self.held: Callable[[], Iterable[str]] = self._held_by_documents
-        overlay.on_rw_removed = self.collect
 
     # Start -------------------------------------------------------------------------------------------------
 
@@ -77,9 +76,9 @@ class Index:
         for _, document in table.all() if table else ():
             yield from document.get("ChainIds") or ()
 
-    def collect(self) -> None:
-        """A container is gone: so are layers that no image has and that only it needed."""
-        self._drop_unused(list(self.layers))
+    def release(self, chain_ids: list[str]) -> None:
+        """A container with these layers is gone: they go too if nothing else needs them."""
+        self._drop_unused(chain_ids)
 
     def _used(self) -> set[str]:
         return {chain for image in self.images.values() for chain in image.chain_ids} | set(+self._pins)

@@ -124,7 +124,7 @@ def test_layers_of_a_container_outlive_its_image(images: Images) -> None:
     assert images.delete("a", force=True)[-1] == {"Deleted": image.id}
     assert images.storage.has_layer(image.chain_ids[0])
     images.index.held = list
-    images.storage.remove_rw("container")
+    images.index.release(image.chain_ids)
     assert not images.storage.has_layer(image.chain_ids[0])
 
 
