@@ -191,7 +191,8 @@ class _SockFprog(ctypes.Structure):
 
 
 def new_session_keyring() -> int:
-    """keyctl(KEYCTL_JOIN_SESSION_KEYRING) without a name: a fresh keyring, neither the host's nor another's."""
+    """keyctl(KEYCTL_JOIN_SESSION_KEYRING) without a name: a fresh keyring, neither the host's nor
+    another's."""
     return _call("keyctl", None, _KEYCTL, 1, None)
 
 
