@@ -82,7 +82,9 @@ class Repository:
             async with self._session.request(method, url, headers=headers) as response:
                 yield response
         except aiohttp.ClientConnectorError as error:
-            raise Unreachable(f'{method.title()} "{url}": {_dial(error, url)}') from error
+            raise Unreachable(
+                f'{method.title()} "{url}": {await asyncio.to_thread(_dial, error, url)}'
+            ) from error
         except aiohttp.ClientSSLError as error:
             raise Unreachable(f'{method.title()} "{url}": tls: {error}') from error
         except TimeoutError as error:
