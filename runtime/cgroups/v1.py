@@ -53,16 +53,19 @@ class V1(Cgroup):
             raise CgroupError(f"unable to apply cgroup configuration: {error}") from None
 
     def _make_cpuset(self, root: str, made: list[str]) -> None:
-        """A new cpuset is empty and takes no process: every level inherits its parent's."""
+        """A new cpuset is empty and takes no process, unless its parent hands its own down
+        (clone_children)."""
+        _make_folder(root + self.path, made)
+        if base.read(root + self.path, "cpuset.cpus").strip():
+            return
         parent = root
         for part in self.path.strip("/").split("/"):
             folder = f"{parent}/{part}"
-            fresh = not os.path.isdir(folder)
-            if fresh:
-                _make_folder(folder, made)
             for name in ("cpuset.cpus", "cpuset.mems"):
-                if fresh or not base.read(folder, name).strip():
+                if not base.read(folder, name).strip():
                     write(folder, name, base.read(parent, name).strip())
+            if folder != root + self.path and base.read(folder, "cgroup.clone_children").strip() == "0":
+                write(folder, "cgroup.clone_children", 1)
             parent = folder
 
     def apply(self, resources: Resources) -> None:
