@@ -61,9 +61,10 @@ def build_spec(container: Container, around: Surroundings) -> Json:
         "readonlyPaths": host["ReadonlyPaths"] or [],
         "devices": [],
     }
-    profile = around.seccomp(around.security.seccomp, proc["capabilities"]["bounding"])
-    if profile is not None and not host["Privileged"]:
-        linux["seccomp"] = profile
+    if around.security.seccomp or not host["Privileged"]:
+        profile = around.seccomp(around.security.seccomp, proc["capabilities"]["bounding"])
+        if profile is not None:
+            linux["seccomp"] = profile
     add_devices(linux, host)
     spec: Json = {
         "ociVersion": OCI_VERSION,
