@@ -1,5 +1,6 @@
 """Ways out of a container that were once open elsewhere; each test is named after what it was called."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -36,11 +37,23 @@ def test_cve_2019_5736_the_interpreter_cannot_be_written_to(tmp_path: Path) -> N
         process.wait()
     try:
         with pytest.raises(OSError, match="Read-only file system"):
-            os.open(f"/proc/self/fd/{kept}", os.O_WRONLY)
+            _open_when_idle(f"/proc/self/fd/{kept}")
         # The file itself is as writable as it was: only this way to it is closed.
-        os.close(os.open(victim, os.O_WRONLY))
+        os.close(_open_when_idle(str(victim)))
     finally:
         os.close(kept)
+
+
+def _open_when_idle(path: str) -> int:
+    """Open for writing. ETXTBSY outlives a program's end while somebody reads its /proc/<pid>/cmdline."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return os.open(path, os.O_WRONLY)
+        except OSError as error:
+            if error.errno != errno.ETXTBSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def test_cve_2019_5736_a_process_on_its_way_into_a_container_shows_nothing_of_the_host(box: Box) -> None:

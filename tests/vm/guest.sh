@@ -5,7 +5,7 @@ project=$(cat /mnt/tree/where)
 mkdir -p "$project"
 mount --bind /mnt/tree/tree "$project" || exit 1
 cd "$project" || exit 1
-export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/root LC_ALL=C.UTF-8
+export COMPATD_VM=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/root LC_ALL=C.UTF-8
 export PATH="$project/.venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ip link set lo up
 modprobe br_netfilter  # so that the tests of firewalls have both cases
