@@ -171,7 +171,10 @@ class Box:
         return self.run("sh", "-c", full, execs=list(execs), until="ready", **options)
 
     def close(self) -> None:
-        for folder in cgroups.open_cgroup(self.group).folders():
+        folders = cgroups.open_cgroup(self.group).folders()
+        if unified := cgroups.detect().unified:
+            folders.append(unified + self.group)  # runc puts its containers there too
+        for folder in folders:
             for path in sorted(Path(folder).glob("**/"), reverse=True):
                 try:
                     path.rmdir()
