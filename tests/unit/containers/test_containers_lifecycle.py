@@ -1,36 +1,16 @@
 """Making, running, stopping, removing and finding again, with fake neighbours."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from compatd.engine.containers import attach
 from compatd.engine.containers.restart import RestartPolicy, starts_with_daemon
 from compatd.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, NotModified
-from runtime.client import AttachOptions, Exited, Running, RuntimeError_
+from runtime.client import RuntimeError_
 
-from .fakes import FakeStore, World
-
-Scenario = Callable[[World], Awaitable[None]]
-
-
-def play(root: Path, scenario: Scenario, store: FakeStore | None = None, **config: Any) -> World:
-    """Run a scenario in a world of its own and clean up after it."""
-    made: list[World] = []
-
-    async def run() -> None:
-        world = World(root, store, **config)
-        made.append(world)
-        try:
-            await scenario(world)
-        finally:
-            await world.close()
-
-    asyncio.run(asyncio.wait_for(run(), 20))
-    return made[0]
+from .fakes import World
+from .scenario import play
 
 
 def test_a_run_from_create_to_removal(tmp_path: Path) -> None:
@@ -318,88 +298,3 @@ def test_which_policies_restart() -> None:
     assert delay({"Name": "unless-stopped"}, 0, by_hand=True) is None
     assert starts_with_daemon({"Name": "always"}, stopped_by_hand=True, exit_code=0, count=0)
     assert not starts_with_daemon({"Name": "unless-stopped"}, stopped_by_hand=True, exit_code=0, count=0)
-
-
-def test_streams_wait_for_the_start_and_can_be_given_up(tmp_path: Path) -> None:
-    async def scenario(world: World) -> None:
-        box = await world.create(Cmd=["x"])
-        container = world.containers.find(box)
-        first = await attach.open_stream(world.containers, container, AttachOptions())
-        second = await attach.open_stream(world.containers, container, AttachOptions())
-        attach.close_stream(container, first)
-        assert first.fileno() == -1
-        assert len(container.pending) == 1
-        await world.containers.start(box)
-        assert len(world.runtime.attachments) == 1
-        assert not container.pending
-        attach.close_stream(container, second)
-        with pytest.raises(InvalidParameter, match=r"Invalid detach keys \(ctrl-foo\) provided"):
-            attach.check(world.containers, box, "ctrl-foo")
-        await world.containers.pause(box)
-        with pytest.raises(Conflict, match="is paused, unpause the container before attach"):
-            attach.check(world.containers, box, "")
-
-    play(tmp_path, scenario)
-
-
-def test_streams_of_a_failed_start_end(tmp_path: Path) -> None:
-    async def scenario(world: World) -> None:
-        box = await world.create(Cmd=["x"])
-        container = world.containers.find(box)
-        stream = await attach.open_stream(world.containers, container, AttachOptions())
-        world.networks.failure = EngineError("no")
-        with pytest.raises(EngineError, match="no"):
-            await world.containers.start(box)
-        assert stream.recv(1) == b""
-        stream.close()
-
-    play(tmp_path, scenario)
-
-
-def test_after_a_crash(tmp_path: Path) -> None:
-    store, names = FakeStore(), ["alive", "ended", "lost", "again", "half"]
-    ids: dict[str, str] = {}
-
-    async def before(world: World) -> None:
-        for name in names:
-            host = {"RestartPolicy": {"Name": "always"}} if name == "again" else {}
-            ids[name] = await world.create(name, Cmd=["x"], HostConfig=host)
-        for name in names[:-1]:
-            await world.containers.start(name)
-        (tmp_path / "containers" / ("f" * 64)).mkdir()
-        (tmp_path / "rw" / ("f" * 64) / "diff").mkdir(parents=True)
-        store.containers.rows[ids["half"]]["State"]["starting"] = True
-
-    async def after(world: World) -> None:
-        world.runtime.adopted = {
-            ids["alive"]: Running(99),
-            ids["ended"]: Exited(5, False, 2_000_000_000_000_000_000),
-            ids["again"]: Exited(1, False, 2_000_000_000_000_000_000),
-        }
-        await world.containers.open()
-        found = {name: world.containers.find(name) for name in names}
-        assert (found["alive"].state.status, found["alive"].pid) == ("running", 99)
-        assert (found["ended"].state.status, found["ended"].state.exit_code) == ("exited", 5)
-        assert (found["lost"].state.status, found["lost"].state.exit_code) == ("exited", 137)
-        assert found["half"].state.status == "created"
-        assert found["again"].restart_task is not None
-        await found["again"].restart_task
-        assert found["again"].state.status == "running"
-        assert not (tmp_path / "containers" / ("f" * 64)).exists()
-        assert not (tmp_path / "rw" / ("f" * 64)).exists()
-
-    play(tmp_path, before, store)
-    play(tmp_path, after, store)
-
-
-def test_orderly_end_stops_all_unless_they_are_to_live_on(tmp_path: Path) -> None:
-    async def scenario(world: World) -> None:
-        box = await world.create(Cmd=["x"], HostConfig={"RestartPolicy": {"Name": "unless-stopped"}})
-        await world.containers.start(box)
-        await world.containers.close()
-        container = world.containers.find(box)
-        assert container.state.running == world.config.live_restore
-        assert not container.manually_stopped
-
-    play(tmp_path / "a", scenario)
-    play(tmp_path / "b", scenario, **{"live-restore": True})

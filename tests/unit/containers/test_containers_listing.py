@@ -13,7 +13,7 @@ from compatd.engine.containers.times import human_duration, rfc3339
 from compatd.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 
 from .fakes import World
-from .test_containers_lifecycle import play
+from .scenario import play
 
 SECOND = 1_000_000_000
 

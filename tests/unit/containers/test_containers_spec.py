@@ -62,8 +62,9 @@ def types(spec: dict[str, Any]) -> dict[str, str]:
 
 
 def mount(spec: dict[str, Any], destination: str) -> dict[str, Any]:
-    (found,) = [entry for entry in spec["mounts"] if entry["destination"] == destination]
-    return found
+    found: list[dict[str, Any]] = [entry for entry in spec["mounts"] if entry["destination"] == destination]
+    assert len(found) == 1
+    return found[0]
 
 
 def test_process() -> None:
