@@ -1,9 +1,10 @@
 """Start a further process in a running container (exec).
 
 As `spawn`, but the namespaces are joined instead of made, by setns(2) on the container's pidfd. The pid
-namespace holds for children only, so the parent joins it around the clone; and the mount namespace with it,
-for a container that may trace processes (CAP_SYS_PTRACE) sees the child from its first moment on, and would
-find the host's tree at `/proc/<pid>/root` (CVE-2016-9962). The cgroup is joined through descriptors.
+namespace holds for children only, so a process in the middle joins it, clones the child as its sibling
+(CLONE_PARENT) and ends. It joins the mount namespace and closes the host's descriptors as well: a container
+that may trace processes (CAP_SYS_PTRACE) sees the child from its first moment on, and would find the host's
+tree at `/proc/<pid>/root` (CVE-2016-9962). The cgroup is joined through descriptors.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from runtime.init.devices import Console
 from runtime.init.errors import PREFIX, InitError, StepError, UserError, reason
 from runtime.init.process import ProcessPlan
 from runtime.init.road import Road
-from runtime.init.spawning import error_text, execute, isolate, prepare
+from runtime.init.spawning import close_others, error_text, execute, isolate, prepare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _EXEC = "exec failed: "
 _ESRCH = 3
-_AROUND = (("pid", s.CLONE_NEWPID), ("mnt", s.CLONE_NEWNS))
+_AROUND = s.CLONE_NEWPID | s.CLONE_NEWNS
 
 
 def enter(
@@ -60,34 +61,41 @@ def enter(
     new = Console(True, _size(process), mount=False) if console == link_.NEW_CONSOLE else None
     opened: list[int] = []
     ours, theirs = link_.pair()
-    way_back: list[tuple[int, int]] = []
     try:
         try:
             target = s.pidfd_open(pid)
             opened.append(target)
             fds = [] if cgroup is None else cgroup.open_fds()
             opened += fds
-            around = flags & (s.CLONE_NEWPID | s.CLONE_NEWNS)
-            if around:
-                way_back = _way_back()
-                s.setns(target, around)
-            child = s.fork()
+            told, tell = os.pipe2(os.O_CLOEXEC)
+            opened += [told, tell]
+            middle = s.fork()
         except OSError as error:
             if error.errno == _ESRCH:
                 raise InitError("cannot exec in a stopped container") from None
             raise InitError(f"{_EXEC}{PREFIX}{error.strerror}") from None
-        if child == 0:
+        if middle == 0:
             ours.close()
-            _child(theirs, road, plan, target, flags & ~around, fds, new, stdio, keep_fds)
+            os.close(told)
+            _middle(theirs, tell, road, plan, target, flags, fds, new, stdio, keep_fds)
+        opened.remove(tell)
+        os.close(tell)
+        child = int.from_bytes(os.read(told, 4), "little")
+        if child:
+            try:
+                os.waitpid(middle, 0)
+            except ChildProcessError:
+                pass
     except BaseException:
         ours.close()
         raise
     finally:
-        _go_back(way_back)
         theirs.close()
         for fd in opened:
             os.close(fd)
-    result = link_.Child(child, ours, _EXEC)
+    result = link_.Child(child or middle, ours, _EXEC)
+    if not child:
+        return result  # its error is in the link
     try:
         plan.set_oom_score(child)  # by us: the child's /proc is the container's (CVE-2025-52881)
     except StepError as error:
@@ -96,29 +104,47 @@ def enter(
     return result
 
 
-def _way_back() -> list[tuple[int, int]]:
-    """What `_go_back` needs: our namespaces, root and working folder as (fd, flag)."""
-    folder = s.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-    opened = [(os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC), flag) for name, flag in _AROUND]
-    return [*opened, (os.open("/", folder), 0), (os.open(".", folder), 0)]
-
-
-def _go_back(way: list[tuple[int, int]]) -> None:
-    if not way:
-        return
-    for fd, flag in way[:-2]:
-        s.setns(fd, flag)
-    # Joining a mount namespace changes both.
-    os.fchdir(way[-2][0])
-    os.chroot(".")
-    os.fchdir(way[-1][0])
-    for fd, _ in way:
-        os.close(fd)
-
-
 def _size(process: Process) -> tuple[int, int] | None:
     size = process.get("consoleSize")
     return (size["width"], size["height"]) if size else None
+
+
+def _middle(
+    link: _socket.socket,
+    tell: int,
+    road: Road,
+    process: ProcessPlan,
+    target: int,
+    flags: int,
+    cgroup_fds: list[int],
+    new_console: Console | None,
+    stdio: tuple[int, int, int],
+    keep_fds: int,
+) -> None:
+    try:
+        keep = {link.fileno(), tell, target, road.console or 0, *stdio, *cgroup_fds}
+        close_others(keep, keep_fds)
+        if flags & _AROUND:
+            join(target, flags & _AROUND)
+        child = s.fork(s.CLONE_PARENT)
+        if child:
+            os.write(tell, child.to_bytes(4, "little"))
+            os._exit(0)
+        os.close(tell)
+    except BaseException as error:
+        link_.send_error(link, error_text(error, PREFIX))
+        os._exit(1)
+    _child(link, road, process, target, flags & ~_AROUND, cgroup_fds, new_console, stdio, keep_fds)
+
+
+def join(target: int, flags: int) -> None:
+    """setns(2). Raises StepError when the process of the pidfd has ended, OSError."""
+    try:
+        s.setns(target, flags)
+    except OSError as error:
+        if error.errno == _ESRCH:
+            raise StepError("container init process is gone") from None
+        raise
 
 
 def _child(
@@ -139,13 +165,8 @@ def _child(
             attach_fds(cgroup_fds)
         except OSError as error:
             raise CgroupError(f"error adding pid to cgroups: {reason(error)}") from None
-        try:
-            if flags:
-                s.setns(target, flags)
-        except OSError as error:
-            if error.errno == _ESRCH:
-                raise StepError("container init process is gone") from None
-            raise
+        if flags:
+            join(target, flags)
         # setns on a mount namespace also sets root and cwd to its root.
         road.root = os.open("/", s.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         if new_console is not None:

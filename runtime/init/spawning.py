@@ -204,9 +204,8 @@ def _child(
     execute(program, process, link.fileno() if go_fd < 0 else -1, keep_fds)
 
 
-def isolate(process: ProcessPlan, keep: set[int], keep_fds: int) -> None:
-    """The first steps of any child: nothing of the host is to be had from it. keep: the fds it still
-    needs."""
+def close_others(keep: set[int], keep_fds: int) -> None:
+    """Hide this process from the container, and close what it has of the host but `keep`."""
     # Other processes of the container may not read /proc/<pid>/exe, fd or mem of this one until execve.
     s.prctl(s.PR_SET_DUMPABLE, 0)
     first = 3 + keep_fds
@@ -215,6 +214,12 @@ def isolate(process: ProcessPlan, keep: set[int], keep_fds: int) -> None:
             s.close_range(first, fd - 1)
         first = fd + 1
     s.close_range(first)
+
+
+def isolate(process: ProcessPlan, keep: set[int], keep_fds: int) -> None:
+    """The first steps of any child: nothing of the host is to be had from it. keep: the fds it still
+    needs."""
+    close_others(keep, keep_fds)
     for number in range(1, 65):
         # execve resets handlers but keeps what is ignored: Python ignores SIGPIPE and SIGXFSZ, a supervisor
         # may have left SIGCHLD so. Only those cost a system call here.
