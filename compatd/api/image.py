@@ -58,7 +58,7 @@ def registry_auth(header: str) -> dict[str, str]:
     """X-Registry-Auth: base64url of {"username", "password", "identitytoken", …}; a broken one is none."""
     try:
         value = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))
-    except (ValueError, binascii.Error):
+    except (ValueError, RecursionError, binascii.Error):
         return {}
     return (
         {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}

@@ -53,11 +53,15 @@ def run(arguments: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         root = os.open(arguments["mount"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         path = arguments["path"].lstrip("/") or "."
         try:
-            source = syscalls.openat2(root, path, os.O_RDONLY, syscalls.RESOLVE_IN_ROOT)
+            # Only a folder is ever opened: an image's FIFO would wait for ever, its device node do something
+            flags = os.O_RDONLY | os.O_DIRECTORY
+            resolve = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
+            source = syscalls.openat2(root, path, flags, resolve)
         except FileNotFoundError:
             return {"copied": False}
-        if not stat.S_ISDIR(os.fstat(source).st_mode):
+        except NotADirectoryError:
             return {"error": f"source {arguments['path']} is not directory"}
+        os.umask(0)
         copier = Copier()
         copier.folder(source, target)
         return {"copied": True, "entries": copier.count}
@@ -107,8 +111,7 @@ class Copier:
             return
         key = (info.st_dev, info.st_ino)
         if info.st_nlink > 1 and key in self._links:
-            old = self._links[key]
-            os.link(old, name, src_dir_fd=self._root, dst_dir_fd=target, follow_symlinks=False)
+            self._link(self._links[key], target, name)
             return
         if kind == stat.S_IFREG:
             self._file(source, target, name, info)
@@ -117,12 +120,21 @@ class Copier:
             self._attributes(target, name, info)
         elif kind in (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO):
             os.mknod(name, info.st_mode, info.st_rdev, dir_fd=target)
-            self._attributes(target, name, info)
-            os.chmod(name, stat.S_IMODE(info.st_mode), dir_fd=target)
+            self._attributes(target, name, info)  # chmod would follow a link that took its place
         else:
             return
         if info.st_nlink > 1:
             self._links[key] = self._path + name
+
+    def _link(self, old: bytes, target: int, name: bytes) -> None:
+        above, _, last = old.rpartition(b"/")
+        flags = os.O_PATH | os.O_DIRECTORY
+        resolve = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
+        parent = syscalls.openat2(self._root, above or b".", flags, resolve)
+        try:
+            os.link(last, name, src_dir_fd=parent, dst_dir_fd=target, follow_symlinks=False)
+        finally:
+            os.close(parent)
 
     def _attributes(self, target: int, name: bytes, info: os.stat_result) -> None:
         os.chown(name, info.st_uid, info.st_gid, dir_fd=target, follow_symlinks=False)

@@ -39,6 +39,7 @@ except OSError:
 CHUNK = 1 << 18
 PIECE = 4 << 20  # the most that one step of inflating gives, so that a bomb cannot fill the memory
 QUEUE = 16
+_SLICE = 4096  # of zstd data at a time: gives 128 MiB at most
 
 _MAGIC = (
     (b"\x1f\x8b\x08", "gzip"),
@@ -115,8 +116,8 @@ def _zstd(make: Callable[[], Any], chunks: Iterator[bytes]) -> Iterator[bytes]:
         while data:
             if inflater is None:
                 inflater = make()
-            # An input slice is kept small: zstandard's objects have no output bound of their own
-            piece, data = data[:65536], data[65536:]
+            # zstandard's objects have no output bound of their own, and 4 bytes can stand for 128 KiB
+            piece, data = data[:_SLICE], data[_SLICE:]
             try:
                 out = inflater.decompress(piece)
             except Exception as error:

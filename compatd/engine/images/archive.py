@@ -105,7 +105,7 @@ class Archive:
         data = await self.read(name)
         try:
             return await asyncio.to_thread(json.loads, data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise EngineError(f"invalid archive: failed to decode {name}: {error}") from None
 
     def blob(self, digest: Any) -> str:
@@ -169,8 +169,14 @@ def _docker(manifest: Any) -> list[Candidate]:
         raise EngineError("invalid archive: failed to decode manifest.json")
     found = []
     for item in manifest:
+        item = item if isinstance(item, dict) else {}
         config, layers, names = item.get("Config"), item.get("Layers") or [], item.get("RepoTags") or []
-        if not isinstance(config, str) or not all(isinstance(text, str) for text in [*layers, *names]):
+        lists = isinstance(layers, list) and isinstance(names, list)
+        if (
+            not isinstance(config, str)
+            or not lists
+            or not all(isinstance(text, str) for text in layers + names)
+        ):
             raise EngineError("invalid archive: failed to decode manifest.json")
         found.append(Candidate(config, layers, names, str(item.get("Parent") or "")))
     return found
@@ -208,7 +214,9 @@ def _list(document: Any, key: str) -> list[Json]:
 
 
 def _names(descriptor: Json) -> list[str]:
-    annotations = descriptor.get("annotations") or {}
+    annotations = descriptor.get("annotations")
+    if not isinstance(annotations, dict):
+        return []
     if annotations.get(IMAGE_NAME):
         return [str(annotations[IMAGE_NAME])]
     name = str(annotations.get(REF_NAME) or "")

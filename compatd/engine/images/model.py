@@ -1,9 +1,11 @@
 """What an image and a layer are in the engine's memory, and as documents in the store."""
 
 import hashlib
-import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from compatd.engine import timestamps
 from compatd.engine.errors import InvalidParameter
@@ -109,10 +111,75 @@ class Image:
         return {"Raw": self.raw, "Parent": self.parent, "LastTagged": self.last_tagged}
 
 
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _words(value: Any) -> bool:
+    return isinstance(value, str) or _texts(value)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _map(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _labels(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+
+
+def _set(value: Any) -> bool:
+    return isinstance(value, dict) and all(item is None or isinstance(item, dict) for item in value.values())
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
+
+
+def _items(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+Types = dict[str, Callable[[Any], bool]]
+_TOP: Types = {
+    **dict.fromkeys(("os", "architecture", "variant", "created", "author", "comment", "os.version"), _text),
+    "docker_version": _text, "config": _map, "history": _items,
+}  # fmt: skip
+_CONFIG: Types = {
+    **dict.fromkeys(("User", "WorkingDir", "StopSignal", "Hostname", "Domainname", "Image"), _text),
+    **dict.fromkeys(("Entrypoint", "Cmd", "Shell"), _words),
+    **dict.fromkeys(("Env", "OnBuild"), _texts),
+    **dict.fromkeys(("ExposedPorts", "Volumes"), _set),
+    "Labels": _labels, "Healthcheck": _map, "ArgsEscaped": _flag, "StopTimeout": _number,
+}  # fmt: skip
+_HEALTHCHECK: Types = {
+    "Test": _texts,
+    **dict.fromkeys(("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries"), _number),
+}
+_HISTORY: Types = {
+    **dict.fromkeys(("created", "created_by", "author", "comment"), _text), "empty_layer": _flag,
+}  # fmt: skip
+
+
+def _check_types(document: Json, types: Types, where: str) -> None:
+    """What the engine and its clients read must be what Go would take; null is absent."""
+    for name, fits in types.items():
+        if document.get(name) is not None and not fits(document[name]):
+            raise InvalidParameter(f"json: cannot unmarshal into Go struct field {where}.{name}")
+
+
 def parse_config(raw: bytes) -> Json:
     """An image config, checked as far as the engine relies on it. Raises InvalidParameter."""
     try:
-        config = json.loads(raw)
+        # It refuses what no answer could hold: NaN, lone surrogates, deep nests
+        config = orjson.loads(raw)
     except ValueError:
         raise InvalidParameter("invalid character in image config") from None
     if not isinstance(config, dict):
@@ -123,12 +190,11 @@ def parse_config(raw: bytes) -> Json:
     diff_ids = rootfs.get("diff_ids") or []
     if not isinstance(diff_ids, list) or not all(isinstance(item, str) for item in diff_ids):
         raise InvalidParameter("invalid image JSON, no RootFS key")
-    inner = config.get("config")
-    if inner is not None and not isinstance(inner, dict):
-        raise InvalidParameter("json: cannot unmarshal into Go struct field Image.config")
-    history = config.get("history") or []
-    if not isinstance(history, list) or not all(isinstance(item, dict) for item in history):
-        raise InvalidParameter("json: cannot unmarshal into Go struct field Image.history")
+    _check_types(config, _TOP, "Image")
+    _check_types(config.get("config") or {}, _CONFIG, "Image.config")
+    _check_types((config.get("config") or {}).get("Healthcheck") or {}, _HEALTHCHECK, "Image.config")
+    for item in config.get("history") or []:
+        _check_types(item, _HISTORY, "Image.history")
     return config
 
 

@@ -237,7 +237,7 @@ def _parse(data: bytes, kind: str, wanted: Reference) -> Json:
     """A manifest or an index, sure to be one of both. Raises InvalidParameter, EngineError."""
     try:
         manifest = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EngineError(f"error parsing manifest: {error}") from None
     if not isinstance(manifest, dict):
         raise InvalidParameter("unsupported manifest format")
