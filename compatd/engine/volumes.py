@@ -6,13 +6,13 @@ container's own start.
 
 import re
 import secrets
-import shutil
 import time
 from pathlib import Path
 from typing import Any, Protocol
 
 from compatd.engine.errors import Conflict, InvalidParameter, NotFound
 from compatd.engine.timestamps import rfc3339
+from runtime.storage.overlay import remove
 
 Json = dict[str, Any]
 
@@ -134,7 +134,7 @@ class Volumes:
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(sorted(users))}]")
         self._table.delete(name)
         del self._volumes[name]
-        shutil.rmtree(self._root / name, ignore_errors=True)
+        remove(str(self._root / name))  # a container can nest folders deeper than shutil.rmtree gets
         self._events.emit("volume", "destroy", name, {"driver": "local"})
 
     def reference(self, name: str, container_id: str) -> None:
