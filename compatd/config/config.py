@@ -170,7 +170,7 @@ def _validate(config: Config) -> Config:
         raise ConfigError(
             f"error initializing graphdriver: driver not supported: {config.storage_driver} (overlay2 is)"
         )
-    known = {"compatd", "runc", "io.containerd.runc.v2", *config.runtimes}
+    known = {"compatd", "runc", "io.containerd.runc.v2", "crun", *config.runtimes}
     if config.default_runtime not in known:
         raise ConfigError(
             f'specified default runtime "{config.default_runtime}" does not exist: add it with --add-runtime'

@@ -19,8 +19,7 @@ _SERVICE = """\
 Description=compatd under test
 [Service]
 ExecStart={program} -H unix://{socket} --data-root /var/lib/compatd-checks --exec-root /run/compatd-checks \\
-    --pidfile /run/compatd-checks.pid --add-runtime compat={runtime} \\
-    --add-runtime crun=/usr/bin/crun
+    --pidfile /run/compatd-checks.pid --add-runtime compat={runtime}
 KillMode=process
 Delegate=yes
 TasksMax=infinity
