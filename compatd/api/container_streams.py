@@ -5,12 +5,12 @@ from typing import Any
 
 from compatd.api.relay import Connection, Unframed, relay
 from compatd.engine.containers import attach, exits, logs
+from compatd.engine.containers.attach import AttachOptions
 from compatd.engine.containers.logentries import LogQuery
 from compatd.engine.engine import Engine
 from compatd.engine.errors import EngineError, InvalidParameter
 from compatd.engine.timestamps import parse_timestamp
 from compatd.http import MULTIPLEXED_STREAM, RAW_STREAM, Answer, Call, Handler
-from runtime.client import AttachOptions
 
 
 def _moment(name: str, value: Any) -> int:

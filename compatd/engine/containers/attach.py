@@ -12,6 +12,8 @@ from runtime.client import Attachment, AttachOptions, RuntimeError_
 if TYPE_CHECKING:
     from compatd.engine.containers.service import Containers
 
+__all__ = ["AttachOptions", "check", "close_stream", "open_stream", "stream_ended"]
+
 _EXIT_FOLLOWS = 0.5
 """Seconds; the shim tells of an exit in the same moment in which it closes the streams."""
 
