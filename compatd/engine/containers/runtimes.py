@@ -7,6 +7,7 @@ from compatd.engine.errors import InvalidParameter
 
 BUILTIN = "compatd"
 _STOCK = {"runc": "runc", "io.containerd.runc.v2": "runc", "crun": "crun"}
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def find_runtime(name: str, configured: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
@@ -26,7 +27,7 @@ def find_runtime(name: str, configured: dict[str, dict[str, Any]]) -> dict[str, 
     if name == BUILTIN:
         return None
     if name in _STOCK:
-        found = shutil.which(_STOCK[name], path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        found = shutil.which(_STOCK[name], path=_PATH)
         if found:
             return {"path": found, "args": []}
     raise InvalidParameter(f"unknown or invalid runtime name: {name}")
