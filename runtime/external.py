@@ -15,6 +15,7 @@ from runtime import syscalls as s
 from runtime.init import users
 from runtime.init.child import NEW_CONSOLE
 from runtime.init.errors import PREFIX, InitError, UserError
+from runtime.init.options import WITHIN
 from runtime.init.road import Road
 from runtime.init.rootfs import OverlayRoot, RootPropagation
 
@@ -218,6 +219,11 @@ def adapted(spec: Spec, rootfs: str, netns: int | None) -> dict[str, Any]:
     result: dict[str, Any] = {**spec, "root": {**spec.get("root", {}), "path": rootfs}}
     if "process" in spec:
         result["process"] = _resolved(spec["process"], rootfs)
+    if "mounts" in spec:
+        result["mounts"] = [
+            {**mount, "options": [word for word in mount.get("options", []) if not word.startswith(WITHIN)]}
+            for mount in spec["mounts"]
+        ]
     if netns is not None:
         linux = result["linux"] = {**spec.get("linux", {})}
         spaces = [space for space in linux.get("namespaces", []) if space["type"] != "network"]

@@ -60,7 +60,7 @@ class Bind(_Mount):
         options = self.options
         flags = s.OPEN_TREE_CLONE | (s.AT_RECURSIVE if options.flags & s.MS_REC else 0)
         try:
-            tree = s.open_tree(s.AT_FDCWD, self.source, flags)
+            tree = self._open_source(flags)
         except OSError as error:
             raise StepError(f"stat {self.source}: {reason(error)}") from None
         folder = os.fstat(tree).st_mode & 0o170000 == 0o040000
@@ -80,6 +80,18 @@ class Bind(_Mount):
             s.mount_setattr(tree, propagation=kind & ~s.MS_REC, recursive=bool(kind & s.MS_REC))
         os.close(target)
         os.close(tree)
+
+    def _open_source(self, flags: int) -> int:
+        within = self.options.within
+        if not within:
+            return s.open_tree(s.AT_FDCWD, self.source, flags)
+        root = os.open(within, s.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        below = os.path.relpath(self.source, within)
+        source = s.openat2(root, below, s.O_PATH, s.RESOLVE_BENEATH | s.RESOLVE_NO_SYMLINKS)
+        tree = s.open_tree(source, b"", flags)
+        os.close(source)
+        os.close(root)
+        return tree
 
     def _check_target(self, road: Road, target: int, tree: int) -> None:
         """Nothing may cover the root, /proc or a part of it (CVE-2019-16884), however it is spelt."""

@@ -58,17 +58,24 @@ PROPAGATION = {
 }
 
 
+# An option of ours, not OCI's: a folder of a volume is mounted, and who writes to the volume may put a link
+# in its place after the path was looked at.
+WITHIN = "x-compat.within="
+
+
 class MountOptions:
     """flags: MS_*; set/clear: MOUNT_ATTR_* of the mount itself; rset/rclear: of the whole tree (`rro` …);
-    propagation: MS_* in the given order; data: what the filesystem itself gets; copyup: `tmpcopyup`."""
+    propagation: MS_* in the given order; data: what the filesystem itself gets; copyup: `tmpcopyup`;
+    within: the folder that a bind's source must not lead out of, by no link (ours, see WITHIN)."""
 
-    __slots__ = ("clear", "copyup", "data", "flags", "propagation", "rclear", "rset", "set")
+    __slots__ = ("clear", "copyup", "data", "flags", "propagation", "rclear", "rset", "set", "within")
 
     def __init__(self) -> None:
         self.flags = self.set = self.clear = self.rset = self.rclear = 0
         self.propagation: list[int] = []
         self.data: list[str] = []
         self.copyup = False
+        self.within = ""
 
     @property
     def bind(self) -> bool:
@@ -96,6 +103,8 @@ def parse(options: Iterable[str]) -> MountOptions:
                 result.rset |= attribute
         elif option == "tmpcopyup":
             result.copyup = True
+        elif option.startswith(WITHIN):
+            result.within = option[len(WITHIN) :]
         elif option:
             result.data.append(option)
     return result

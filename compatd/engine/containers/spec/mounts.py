@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.mountspec import tmpfs_options
 from compatd.engine.errors import EngineError
+from runtime.init.options import WITHIN
 
 if TYPE_CHECKING:
     from compatd.engine.containers.spec.build import Surroundings
@@ -113,9 +114,11 @@ def _bound(point: Json, around: "Surroundings") -> Json:
         if options.get("type") or options.get("device"):
             return _driver_mount(point, options)
     source = point["Source"]
-    if point["Type"] == "volume" and point["Options"].get("Subpath"):
-        source = _subpath(source, point["Options"]["Subpath"])
     words = ["bind" if point["Options"].get("NonRecursive") else "rbind"]
+    if point["Type"] == "volume" and point["Options"].get("Subpath"):
+        root = os.path.realpath(source)
+        source = _subpath(root, point["Options"]["Subpath"])
+        words.append(f"{WITHIN}{root}")
     if not point["RW"]:
         words.append("ro")
     if point["Propagation"]:
