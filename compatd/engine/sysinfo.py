@@ -1,57 +1,108 @@
-"""What this machine's kernel can limit and guard, and the warnings where it cannot."""
+"""What this machine's kernel can limit and guard, and the warnings where it cannot (cgroups(7))."""
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
-
-CGROUPS = Path("/sys/fs/cgroup")
+from typing import Any
 
 
-class Features(NamedTuple):
-    """What was found below the cgroup mount and in /proc."""
+@dataclass(frozen=True)
+class SysInfo:
+    """Each flag says that something works here. `cpus` and `mems` are lists such as `0-3,5`."""
 
-    cgroup_version: str
-    memory: bool
-    swap: bool
-    oom_kill_disable: bool
-    cpu_shares: bool
-    cpu_quota: bool
-    cpuset: bool
-    pids: bool
-    seccomp: bool
-    apparmor: bool
+    cgroup_v2: bool = False
+    memory: bool = True
+    swap: bool = True
+    swappiness: bool = True
+    reservation: bool = True
+    oom_kill_disable: bool = True
+    pids: bool = True
+    cpu_shares: bool = True
+    cpu_cfs: bool = True
+    cpu_realtime: bool = False
+    cpuset: bool = True
+    blkio_weight: bool = True
+    blkio_weight_device: bool = True
+    blkio_throttle: bool = True
+    cgroup_namespaces: bool = True
+    ipv4_forwarding: bool = True
+    seccomp: bool = True
+    apparmor: bool = False
+    cpus: str = "0"
+    mems: str = "0"
+    cpu_count: int = 1
+
+    @property
+    def cgroup_version(self) -> str:
+        """`1` (the hybrid layout also) or `2`, as `/info` has it."""
+        return "2" if self.cgroup_v2 else "1"
 
 
-def probe(cgroups: Path = CGROUPS, proc: Path = Path("/proc")) -> Features:
-    """Look at the cgroup file system (v1: a folder a controller; v2: one tree) and at the kernel."""
+def detect(root: Path = Path("/")) -> SysInfo:
+    """Read the facts from `/proc` and `/sys` below `root`."""
+    cgroups = root / "sys/fs/cgroup"
     unified = (cgroups / "cgroup.controllers").exists()
-    seccomp = (proc / "sys/kernel/seccomp/actions_avail").exists()
-    apparmor = _reads(Path("/sys/module/apparmor/parameters/enabled"), "Y")
-    if unified:
-        controllers = (cgroups / "cgroup.controllers").read_text().split()
-        return Features(
-            cgroup_version="2",
-            memory="memory" in controllers,
-            swap="memory" in controllers and _has_swap_file(cgroups),
-            oom_kill_disable=False,
-            cpu_shares="cpu" in controllers,
-            cpu_quota="cpu" in controllers,
-            cpuset="cpuset" in controllers,
-            pids="pids" in controllers,
-            seccomp=seccomp,
-            apparmor=apparmor,
-        )
-    return Features(
-        cgroup_version="1",
-        memory=(cgroups / "memory/memory.limit_in_bytes").exists(),
-        swap=(cgroups / "memory/memory.memsw.limit_in_bytes").exists(),
-        oom_kill_disable=(cgroups / "memory/memory.oom_control").exists(),
-        cpu_shares=(cgroups / "cpu/cpu.shares").exists(),
-        cpu_quota=(cgroups / "cpu/cpu.cfs_quota_us").exists(),
-        cpuset=(cgroups / "cpuset/cpuset.cpus").exists(),
-        pids=(cgroups / "pids").is_dir(),
-        seccomp=seccomp,
-        apparmor=apparmor,
+    return SysInfo(
+        cgroup_v2=unified,
+        cgroup_namespaces=(root / "proc/self/ns/cgroup").exists(),
+        ipv4_forwarding=_read(root / "proc/sys/net/ipv4/ip_forward") == "1",
+        seccomp=(root / "proc/sys/kernel/seccomp/actions_avail").exists(),
+        apparmor=_read(root / "sys/module/apparmor/parameters/enabled").startswith("Y"),
+        cpu_count=os.cpu_count() or 1,
+        **(_unified(cgroups) if unified else _legacy(cgroups)),
     )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _legacy(cgroups: Path) -> dict[str, Any]:
+    def has(controller: str, *files: str) -> bool:
+        return any((cgroups / controller / file).exists() for file in files)
+
+    return {
+        "memory": has("memory", "memory.limit_in_bytes"),
+        "swap": has("memory", "memory.memsw.limit_in_bytes"),
+        "swappiness": has("memory", "memory.swappiness"),
+        "reservation": has("memory", "memory.soft_limit_in_bytes"),
+        "oom_kill_disable": has("memory", "memory.oom_control"),
+        "pids": (cgroups / "pids").is_dir(),
+        "cpu_shares": has("cpu", "cpu.shares"),
+        "cpu_cfs": has("cpu", "cpu.cfs_quota_us"),
+        "cpu_realtime": has("cpu", "cpu.rt_period_us"),
+        "cpuset": has("cpuset", "cpuset.cpus"),
+        "blkio_weight": has("blkio", "blkio.weight"),
+        "blkio_weight_device": has("blkio", "blkio.weight_device"),
+        "blkio_throttle": has("blkio", "blkio.throttle.read_bps_device"),
+        "cpus": _read(cgroups / "cpuset/cpuset.cpus"),
+        "mems": _read(cgroups / "cpuset/cpuset.mems"),
+    }
+
+
+def _unified(cgroups: Path) -> dict[str, Any]:
+    controllers = _read(cgroups / "cgroup.controllers").split()
+    memory, cpu, io = "memory" in controllers, "cpu" in controllers, "io" in controllers
+    return {
+        "memory": memory,
+        "swap": memory and _has_swap_file(cgroups),
+        "swappiness": False,
+        "reservation": memory,
+        "oom_kill_disable": False,
+        "pids": "pids" in controllers,
+        "cpu_shares": cpu,
+        "cpu_cfs": cpu,
+        "cpu_realtime": False,
+        "cpuset": "cpuset" in controllers,
+        "blkio_weight": io,
+        "blkio_weight_device": io,
+        "blkio_throttle": io,
+        "cpus": _read(cgroups / "cpuset.cpus.effective"),
+        "mems": _read(cgroups / "cpuset.mems.effective"),
+    }
 
 
 def _has_swap_file(cgroups: Path) -> bool:
@@ -60,29 +111,39 @@ def _has_swap_file(cgroups: Path) -> bool:
     return not groups or any((path / "memory.swap.max").exists() for path in groups)
 
 
-def _reads(path: Path, start: str) -> bool:
-    try:
-        return path.read_text().startswith(start)
-    except OSError:
-        return False
+def warnings(info: SysInfo, *, forwarding: bool) -> list[str]:
+    """The lines of `docker info` for what is missing, in dockerd's words and order.
 
-
-def warnings(features: Features) -> list[str]:
-    """The lines of `docker info` for what is missing, in dockerd's words and order."""
+    `forwarding`: whether the kernel forwards IPv4 now; this can change while the daemon runs.
+    """
     lines = []
-    if not features.memory:
+    if not info.memory:
         lines.append("WARNING: No memory limit support")
-    if not features.swap:
+    if not info.swap:
         lines.append("WARNING: No swap limit support")
-    if not features.oom_kill_disable and features.cgroup_version == "1":
+    if not info.oom_kill_disable and not info.cgroup_v2:
         lines.append("WARNING: No oom kill disable support")
-    if not features.cpu_quota:
+    if not info.cpu_cfs:
         lines.append("WARNING: No cpu cfs quota support")
         lines.append("WARNING: No cpu cfs period support")
-    if not features.cpu_shares:
+    if not info.cpu_shares:
         lines.append("WARNING: No cpu shares support")
-    if not features.cpuset:
+    if not info.cpuset:
         lines.append("WARNING: No cpuset support")
-    if not _reads(Path("/proc/sys/net/ipv4/ip_forward"), "1"):
+    if not forwarding:
         lines.append("WARNING: IPv4 forwarding is disabled")
     return lines
+
+
+def parse_cpu_list(text: str) -> set[int]:
+    """`0-3,5` → {0, 1, 2, 3, 5}. Raises ValueError in the words of Docker's parser."""
+    result: set[int] = set()
+    for part in filter(None, (item.strip() for item in text.split(","))):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise ValueError(f"invalid format: {text}")
+        low, high = int(first), int(last) if dash else int(first)
+        if high < low or high > 8192:
+            raise ValueError(f"invalid format: {text}")
+        result.update(range(low, high + 1))
+    return result

@@ -12,7 +12,7 @@ from typing import Any
 from compatd import COMPATD_VERSION, VERSION
 from compatd.config import Config
 from compatd.engine.events import Events
-from compatd.engine.sysinfo import Features, probe, warnings
+from compatd.engine.sysinfo import SysInfo, detect, warnings
 from compatd.engine.timestamps import rfc3339
 from compatd.store import Store
 
@@ -39,7 +39,7 @@ class System:
     ) -> None:
         self._config, self._store, self._events = config, store, events
         self._counts, self._images = counts, images
-        self._features: Features = probe()
+        self._features: SysInfo = detect()
         self._release = _os_release()
         self.id = self._engine_id()
 
@@ -116,8 +116,8 @@ class System:
             },
             "MemoryLimit": features.memory,
             "SwapLimit": features.swap,
-            "CpuCfsPeriod": features.cpu_quota,
-            "CpuCfsQuota": features.cpu_quota,
+            "CpuCfsPeriod": features.cpu_cfs,
+            "CpuCfsQuota": features.cpu_cfs,
             "CPUShares": features.cpu_shares,
             "CPUSet": features.cpuset,
             "PidsLimit": features.pids,
@@ -172,7 +172,7 @@ class System:
             or None,
             "FirewallBackend": {"Driver": "nftables"},
             "CDISpecDirs": [],
-            "Warnings": warnings(features),
+            "Warnings": warnings(features, forwarding=_is_on("/proc/sys/net/ipv4/ip_forward")),
         }
 
     def _registries(self) -> dict[str, Any]:
@@ -237,7 +237,7 @@ def _filesystem(path: Path) -> str:
     return "extfs" if kind in ("ext2", "ext3", "ext4") else kind
 
 
-def _security_options(features: Features, config: Config) -> list[str]:
+def _security_options(features: SysInfo, config: Config) -> list[str]:
     options = []
     if features.apparmor:
         options.append("name=apparmor")
@@ -245,6 +245,6 @@ def _security_options(features: Features, config: Config) -> list[str]:
         options.append(f"name=seccomp,profile={config.seccomp_profile or 'builtin'}")
     if config.no_new_privileges:
         options.append("name=no-new-privileges")
-    if features.cgroup_version == "2":
+    if features.cgroup_v2:
         options.append("name=cgroupns")
     return options

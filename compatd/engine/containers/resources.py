@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from compatd.engine.containers.sysinfo import SysInfo, parse_cpu_list
 from compatd.engine.errors import InvalidParameter
+from compatd.engine.sysinfo import SysInfo, parse_cpu_list
 
 Json = dict[str, Any]
 MINIMUM_MEMORY = 6 * 1024 * 1024

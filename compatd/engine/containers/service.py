@@ -8,17 +8,18 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from compatd.engine import sysinfo
 from compatd.engine.containers import (
     capabilities,
     create,
     exits,
+    health,
     inspection,
     listing,
     recovery,
     remove,
     start,
     stop,
-    sysinfo,
 )
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.neighbours import Config, Events, Images, Networks, Runtime, Storage
@@ -50,6 +51,7 @@ class Containers:
         self.config, self.events, self.images = config, events, images
         self.networks, self.volumes, self.runtime, self.storage = networks, volumes, runtime, storage
         self.registry = Registry(store.containers)
+        self.health = health.Health(self)
         self.info = sysinfo.detect()
         self.capabilities = capabilities.available()
         self.shutting_down = False

@@ -8,8 +8,8 @@ from typing import Any
 from compatd.engine.containers import capabilities, mountspec
 from compatd.engine.containers.resources import check_resources
 from compatd.engine.containers.signals import parse_signal
-from compatd.engine.containers.sysinfo import SysInfo
 from compatd.engine.errors import InvalidParameter
+from compatd.engine.sysinfo import SysInfo
 
 Json = dict[str, Any]
 

@@ -10,8 +10,8 @@ from compatd.engine.containers import mountspec, validate
 from compatd.engine.containers.hostconfig import user_host_config
 from compatd.engine.containers.merge import user_config
 from compatd.engine.containers.resources import check_resources
-from compatd.engine.containers.sysinfo import SysInfo, parse_cpu_list
 from compatd.engine.errors import EngineError, InvalidParameter
+from compatd.engine.sysinfo import SysInfo
 
 INFO = SysInfo(cpus="0-3", mems="0", cpu_count=4)
 
@@ -194,13 +194,6 @@ def test_tmpfs_options() -> None:
         mountspec.tmpfs_options({"SizeBytes": 1000, "Options": [["exec"]]}, read_only=False)
         == "size=1000,exec"
     )
-
-
-def test_cpu_lists() -> None:
-    assert parse_cpu_list("0-2,7") == {0, 1, 2, 7}
-    assert parse_cpu_list("") == set()
-    with pytest.raises(ValueError, match="2-1"):
-        parse_cpu_list("2-1")
 
 
 def test_old_clients() -> None:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from compatd.engine.sysinfo import probe, warnings
+import pytest
+
+from compatd.engine.sysinfo import detect, parse_cpu_list, warnings
 
 
 def _touch(*files: Path) -> None:
@@ -12,7 +14,7 @@ def _touch(*files: Path) -> None:
 
 
 def test_v1_with_everything(tmp_path: Path) -> None:
-    groups = tmp_path / "cgroup"
+    groups = tmp_path / "sys/fs/cgroup"
     _touch(
         groups / "memory/memory.limit_in_bytes",
         groups / "memory/memory.memsw.limit_in_bytes",
@@ -23,16 +25,16 @@ def test_v1_with_everything(tmp_path: Path) -> None:
         groups / "pids/tasks",
         tmp_path / "proc/sys/kernel/seccomp/actions_avail",
     )
-    features = probe(groups, tmp_path / "proc")
+    features = detect(tmp_path)
     assert features.cgroup_version == "1"
     assert features.seccomp
     assert all((features.memory, features.swap, features.pids, features.cpuset, features.oom_kill_disable))
-    assert [line for line in warnings(features) if "forwarding" not in line] == []
+    assert warnings(features, forwarding=True) == []
 
 
 def test_v1_with_nothing_is_warned_about(tmp_path: Path) -> None:
-    features = probe(tmp_path, tmp_path)
-    assert [line for line in warnings(features) if "forwarding" not in line] == [
+    features = detect(tmp_path)
+    assert warnings(features, forwarding=False) == [
         "WARNING: No memory limit support",
         "WARNING: No swap limit support",
         "WARNING: No oom kill disable support",
@@ -40,16 +42,37 @@ def test_v1_with_nothing_is_warned_about(tmp_path: Path) -> None:
         "WARNING: No cpu cfs period support",
         "WARNING: No cpu shares support",
         "WARNING: No cpuset support",
+        "WARNING: IPv4 forwarding is disabled",
     ]
 
 
 def test_v2_has_what_its_controllers_say(tmp_path: Path) -> None:
-    (tmp_path / "cgroup.controllers").write_text("cpuset cpu memory pids\n")
-    _touch(tmp_path / "system.slice/memory.max")
-    features = probe(tmp_path, tmp_path)
+    groups = tmp_path / "sys/fs/cgroup"
+    _touch(groups / "system.slice/memory.max")
+    (groups / "cgroup.controllers").write_text("cpuset cpu memory pids\n")
+    (groups / "cpuset.cpus.effective").write_text("0-3\n")
+    features = detect(tmp_path)
     assert features.cgroup_version == "2"
     assert features.memory
     assert not features.swap
     assert not features.oom_kill_disable
-    assert "WARNING: No swap limit support" in warnings(features)
-    assert "WARNING: No oom kill disable support" not in warnings(features)
+    assert not features.blkio_throttle
+    assert features.cpus == "0-3"
+    assert "WARNING: No swap limit support" in warnings(features, forwarding=True)
+    assert "WARNING: No oom kill disable support" not in warnings(features, forwarding=True)
+
+
+def test_facts_of_the_kernel(tmp_path: Path) -> None:
+    (tmp_path / "proc/sys/net/ipv4").mkdir(parents=True)
+    (tmp_path / "proc/sys/net/ipv4/ip_forward").write_text("1\n")
+    (tmp_path / "sys/module/apparmor/parameters").mkdir(parents=True)
+    (tmp_path / "sys/module/apparmor/parameters/enabled").write_text("Y\n")
+    found = detect(tmp_path)
+    assert (found.ipv4_forwarding, found.apparmor, found.seccomp) == (True, True, False)
+
+
+def test_cpu_lists() -> None:
+    assert parse_cpu_list("0-2,7") == {0, 1, 2, 7}
+    assert parse_cpu_list("") == set()
+    with pytest.raises(ValueError, match="2-1"):
+        parse_cpu_list("2-1")
