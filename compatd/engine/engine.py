@@ -11,6 +11,7 @@ from compatd.engine.events import Events
 from compatd.engine.execs import Execs
 from compatd.engine.images import Images
 from compatd.engine.networks import Networks
+from compatd.engine.probing import Prober
 from compatd.engine.system import System
 from compatd.engine.volumes import Volumes
 from compatd.store import Store
@@ -45,6 +46,7 @@ class Engine:
             self.storage,
         )
         self.execs = Execs(self.containers, self.events, self.runtime)
+        self.containers.health.probe = Prober(self.execs, self.runtime)
         self.system = System(
             config, self.store, self.events, counts=self.containers.counts, images=self.images.count
         )

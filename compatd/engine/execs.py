@@ -79,13 +79,16 @@ class Execs:
             keys = parse_detach_keys(options["DetachKeys"]) if options.get("DetachKeys") else b""
         except ValueError:
             raise EngineError(f"Invalid escape keys ({options['DetachKeys']}) provided") from None
+        return self.register(container, options, keys).id
+
+    def register(self, container: Container, options: Json, keys: bytes) -> Exec:
+        """A new exec of a container that runs, and its event; nothing is started."""
         self._sweep()
-        exec_id = secrets.token_hex(32)
-        item = Exec(exec_id, container, options, keys)
-        self._execs[exec_id] = item
-        container.exec_ids.append(exec_id)
+        item = Exec(secrets.token_hex(32), container, options, keys)
+        self._execs[item.id] = item
+        container.exec_ids.append(item.id)
         self._emit(item, f"exec_create: {item.command}")
-        return exec_id
+        return item
 
     def check_start(self, exec_id: str) -> Exec:
         """What must hold before a connection is taken over. Raises NotFound, Conflict."""
@@ -177,6 +180,7 @@ class Execs:
             if item.container.id == container_id and item.running:
                 item.exit_code, item.running = 137, False
                 self._end(item)
+                self._emit(item, "exec_die", {"exitCode": "137"})
 
     def _end(self, item: Exec) -> None:
         item.ended_at = time.monotonic()

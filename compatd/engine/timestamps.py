@@ -22,6 +22,19 @@ def rfc3339(nanoseconds: int) -> str:
     return f"{stamp}.{digits}Z" if digits else f"{stamp}Z"
 
 
+def rfc3339_local(nanoseconds: int) -> str:
+    """The same with the machine's own time zone, as Go prints moments that it took itself."""
+    seconds, fraction = divmod(nanoseconds, 1_000_000_000)
+    local = time.localtime(seconds)
+    digits = f"{fraction:09}".rstrip("0")
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", local) + (f".{digits}" if digits else "")
+    minutes = local.tm_gmtoff // 60
+    if not minutes:
+        return stamp + "Z"
+    hours, minutes = divmod(abs(minutes), 60)
+    return f"{stamp}{'-' if local.tm_gmtoff < 0 else '+'}{hours:02}:{minutes:02}"
+
+
 def from_rfc3339(text: str) -> int:
     """`2026-11-27T17:29:47.1234+01:00` → ns since 1970. Raises ValueError."""
     match = _RFC3339.fullmatch(text)

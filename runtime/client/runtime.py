@@ -284,9 +284,11 @@ class Runtime:
         """Set the size of the container's or an exec's terminal, in characters."""
         await self._connection(container_id).call("resize", exec=exec_id, width=width, height=height)
 
-    async def kill(self, container_id: str, signal: int, *, all: bool = False) -> None:
-        """Send a signal to the first process, or to every process of the container."""
-        await self._connection(container_id).call("kill", signal=int(signal), all=all)
+    async def kill(
+        self, container_id: str, signal: int, *, all: bool = False, exec_id: str | None = None
+    ) -> None:
+        """Send a signal to the first process, to every process of the container, or to an exec's."""
+        await self._connection(container_id).call("kill", signal=int(signal), all=all, exec=exec_id)
 
     async def pause(self, container_id: str) -> None:
         """Freeze all processes."""

@@ -107,6 +107,12 @@ class Execs:
         """Set a terminal's size. Raises OSError, KeyError."""
         self._streams[exec_id].resize(width, height)
 
+    def kill(self, exec_id: str, number: int) -> None:
+        """Send a signal to an exec's process; one that has ended is no error. Raises OSError."""
+        for pid, name in self._ids.items():
+            if name == exec_id:
+                os.kill(pid, number)  # not reaped yet, so the PID is its own
+
     def reaped(self, pid: int, code: int) -> None:
         """A child has ended with `code`: an exec, or a starter, or what an exec has left behind."""
         exec_id = self._ids.pop(pid, None)

@@ -122,7 +122,11 @@ class Server:
 
     def _kill(self, message: dict[str, Any], fds: list[int]) -> None:
         self._must_run()
-        self._container.kill(int(message["signal"]), bool(message.get("all")))
+        number = int(message["signal"])
+        if message.get("exec"):
+            self._execs.kill(message["exec"], number)
+        else:
+            self._container.kill(number, bool(message.get("all")))
 
     def _pause(self, message: dict[str, Any], fds: list[int]) -> None:
         self._must_run()

@@ -86,6 +86,7 @@ async def ended(containers: "Containers", container: Container, code: int, oom: 
         state = container.state
         if not state.running or state.restarting:
             return
+        containers.health.stop(container)
         state.oom_killed = state.oom_killed or oom
         delay = await _finish(containers, container, code, at)
     if delay is not None:

@@ -82,6 +82,8 @@ async def _adopt(containers: "Containers", container: Container) -> None:
             state.starting, state.started_at = False, state.started_at or now()
         state.running, state.pid, state.paused = True, found.pid, found.paused
         container.started_once = True
+        if not state.paused:
+            containers.health.begin(container)
         containers.registry.save(container)
         return
     if state.starting and not state.running and not isinstance(found, Exited):

@@ -160,6 +160,7 @@ def _running(containers: "Containers", container: Container, pid: int, began: in
     state.pid, state.exit_code, state.error = pid, 0, ""
     state.started_at = began
     container.started_once = True
+    containers.health.begin(container)
     containers.registry.save(container)
 
 

@@ -174,6 +174,7 @@ async def pause(containers: "Containers", container: Container) -> None:
         except RuntimeError_ as error:
             raise EngineError(f"cannot pause container {container.id}: {error.message}") from error
         state.paused = True
+        containers.health.update(container)
         containers.registry.save(container)
         containers.emit(container, "pause")
 
@@ -188,6 +189,7 @@ async def unpause(containers: "Containers", container: Container) -> None:
         except RuntimeError_ as error:
             raise EngineError(f"Cannot unpause container {container.id}: {error.message}") from error
         container.state.paused = False
+        containers.health.update(container)
         containers.registry.save(container)
         containers.emit(container, "unpause")
 

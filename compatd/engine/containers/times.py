@@ -17,6 +17,28 @@ def rfc3339(moment: int) -> str:
     return timestamps.rfc3339(moment) if moment else timestamps.ZERO
 
 
+def go_duration(nanoseconds: int) -> str:
+    """A duration as Go's time.Duration prints it: `1m30s`, `1.5s`, `300ms`."""
+    if nanoseconds < 0:
+        return "-" + go_duration(-nanoseconds)
+    if nanoseconds == 0:
+        return "0s"
+    for unit, size in (("ns", 1), ("µs", 1000), ("ms", 1_000_000)):
+        if nanoseconds < size * 1000:
+            return _decimal(nanoseconds, size) + unit
+    minutes, rest = divmod(nanoseconds, 60 * _SECOND)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{hours}h" if hours else ""
+    text += f"{minutes}m" if hours or minutes else ""
+    return text + _decimal(rest, _SECOND) + "s"
+
+
+def _decimal(value: int, size: int) -> str:
+    whole, rest = divmod(value, size)
+    digits = f"{rest:0{len(str(size)) - 1}}".rstrip("0") if size > 1 else ""
+    return f"{whole}.{digits}" if digits else str(whole)
+
+
 def human_duration(nanoseconds: int) -> str:
     """A duration in words, as `docker ps` shows it (the thresholds of Docker's go-units)."""
     seconds = nanoseconds // _SECOND

@@ -162,7 +162,12 @@ class FakeRuntime:
     async def resize(self, container_id: str, exec_id: str | None, width: int, height: int) -> None:
         pass
 
-    async def kill(self, container_id: str, signal: int, *, all: bool = False) -> None:
+    async def kill(
+        self, container_id: str, signal: int, *, all: bool = False, exec_id: str | None = None
+    ) -> None:
+        if exec_id is not None:
+            self.killed.append((exec_id, signal))
+            return
         self.killed.append((container_id, signal))
         if signal not in self.deaf:
             self.end(container_id, 128 + signal)

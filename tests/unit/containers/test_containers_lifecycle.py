@@ -140,7 +140,9 @@ def test_kill_of_one_that_has_just_ended(tmp_path: Path) -> None:
         box = await world.create(Cmd=["x"])
         await world.containers.start(box)
 
-        async def refuse(container_id: str, signal: int, *, all: bool = False) -> None:
+        async def refuse(
+            container_id: str, signal: int, *, all: bool = False, exec_id: str | None = None
+        ) -> None:
             world.runtime.end(container_id, 0)
             raise RuntimeError_(f"Container {container_id} is not running", "Refused")
 
