@@ -12,31 +12,100 @@ from compatd.engine.seccomp_default import ALWAYS, ARCHITECTURES, RULES, Rule
 Json = dict[str, Any]
 
 
-def seccomp_profile(option: str, capabilities: list[str]) -> Json | None:
+def seccomp_profile(option: str, capabilities: list[str], *, daemons: str = "") -> Json | None:
     """The OCI `linux.seccomp` for a container.
 
-    option: '' or `builtin` (Docker's default), `unconfined`, a profile's JSON (as the CLI sends it), or the
-    path of one (`--seccomp-profile` of the daemon). capabilities: the container's bounding set. None: no
-    filter. Raises EngineError in Docker's words.
+    option: the container's own (`--security-opt seccomp=`): '', `builtin`, `unconfined`, or a profile's JSON,
+    which the command line reads from a file and sends inline; never a path, for a client may not read files
+    of the host. daemons: what `--seccomp-profile` of the daemon says, where '' or `builtin` is Docker's
+    default, `unconfined`, or else a path; for when `option` is ''. capabilities: the container's bounding
+    set. None: no filter. Raises EngineError in Docker's words.
     """
-    if option == "unconfined":
-        return None
-    if option in ("", "builtin"):
+    if option == "builtin":
         return default_profile(capabilities)
-    text = option
-    if not option.lstrip().startswith("{"):
-        try:
-            text = Path(option).read_text(encoding="utf-8")
-        except OSError as error:
-            reason = os.strerror(error.errno or 0).lower()
-            raise EngineError(f"opening seccomp profile ({option}) failed: open {option}: {reason}") from None
+    if option == "unconfined" or (not option and daemons == "unconfined"):
+        return None
+    if not option:
+        if daemons in ("", "builtin"):
+            return default_profile(capabilities)
+        option = _read(daemons)
+    return _custom(_decoded(option), capabilities)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise EngineError(f"opening seccomp profile ({path}) failed: open {path}: {reason}") from None
+
+
+def _decoded(text: str) -> Json:
+    """A profile's JSON. Raises EngineError as Go's decoder words it."""
+    prefix = "Decoding seccomp profile failed: "
     try:
         profile = json.loads(text)
     except ValueError as error:
-        raise EngineError(f"decoding seccomp profile failed: {error}") from None
+        raise EngineError(prefix + _complaint(text, getattr(error, "pos", 0))) from None
+    except RecursionError:
+        raise EngineError(prefix + "exceeded max depth") from None
+    if profile is None:
+        return {}
     if not isinstance(profile, dict):
-        raise EngineError("decoding seccomp profile failed: json: cannot unmarshal into Go value")
-    return _custom(profile, capabilities)
+        raise EngineError(
+            f"{prefix}json: cannot unmarshal {_kind(profile)} into Go value of type seccomp.Seccomp"
+        )
+    for field, kind in (
+        ("defaultAction", str),
+        ("syscalls", list),
+        ("archMap", list),
+        ("architectures", list),
+    ):
+        value = profile.get(field)
+        if value is not None and not isinstance(value, kind):
+            raise EngineError(
+                f"{prefix}json: cannot unmarshal {_kind(value)} into Go struct field Seccomp.{field} of type "
+                + _GO_TYPES[field]
+            )
+    for call in profile.get("syscalls") or []:
+        if call is not None and not isinstance(call, dict):
+            raise EngineError(
+                f"{prefix}json: cannot unmarshal {_kind(call)} into Go struct field Seccomp.syscalls of type "
+                "seccomp.Syscall"
+            )
+    return profile
+
+
+_GO_TYPES = {
+    "defaultAction": "specs.LinuxSeccompAction",
+    "syscalls": "[]*seccomp.Syscall",
+    "archMap": "[]seccomp.Architecture",
+    "architectures": "[]specs.Arch",
+}
+
+
+def _kind(value: Any) -> str:
+    """What Go's decoder calls a JSON value."""
+    if isinstance(value, bool):
+        return "bool"
+    names = {dict: "object", list: "array", str: "string", int: "number", float: "number"}
+    return names.get(type(value), "null")
+
+
+def _complaint(text: str, position: int) -> str:
+    """Go's text about the first character that is not JSON."""
+    if position >= len(text.rstrip()):
+        return "unexpected end of JSON input"
+    for literal in ("null", "true", "false"):
+        if text[position] != literal[0]:
+            continue
+        for place, wanted in enumerate(literal):
+            found = text[position + place : position + place + 1]
+            if not found:
+                return "unexpected end of JSON input"
+            if found != wanted:
+                return f"invalid character '{found}' in literal {literal} (expecting '{wanted}')"
+    return f"invalid character '{text[position]}' looking for beginning of value"
 
 
 def default_profile(capabilities: list[str], machine: str = "") -> Json:

@@ -87,7 +87,7 @@ def match(passwd: str, group: str, user: str, additional: Sequence[str] = ()) ->
             for entry in _entries(group, 4)
             if login in entry[3].split(",") and (number := _number(entry[2])) is not None
         ]
-    groups += [_group(group, extra, additional=True) for extra in additional]
+    groups += [_group(group, extra) for extra in additional]
     return Resolved(uid, gid, list(dict.fromkeys(groups)), home, login)
 
 
@@ -114,7 +114,7 @@ def _user(passwd: str, name: str) -> tuple[int, int, str, str]:
     return number, 0, "/", ""
 
 
-def _group(group: str, name: str, *, additional: bool = False) -> int:
+def _group(group: str, name: str) -> int:
     number = _number(name)
     if number is not None:
         return number
@@ -124,8 +124,6 @@ def _group(group: str, name: str, *, additional: bool = False) -> int:
             return found
     if _looks_numeric(name):
         raise UserError(f"uids and gids must be in range 0-{MAX_ID}")
-    if additional:
-        raise UserError(f"Unable to find group {name}")
     raise UserError(f"unable to find group {name}: no matching entries in group file")
 
 
@@ -147,4 +145,5 @@ def _number(text: str) -> int | None:
 
 def _looks_numeric(text: str) -> bool:
     """Digits that are a number for Go (64 bits), only out of range; others are just a name."""
+    text = text.removeprefix("-")
     return text.isascii() and text.isdigit() and len(text) < 20 and int(text) < 2**63

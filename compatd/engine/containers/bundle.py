@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from compatd.engine.containers.ipc import shared_shm, shm_path
+from compatd.engine.containers.ipc import shm_path
+from compatd.engine.containers.joining import pid_of, shared_shm
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.runtimes import find_runtime
 from compatd.engine.containers.security import parse_security_options
 from compatd.engine.containers.spec import Surroundings, build_spec
-from compatd.engine.errors import Conflict, EngineError
+from compatd.engine.errors import EngineError
 
 if TYPE_CHECKING:
     from compatd.engine.containers.service import Containers
@@ -40,11 +41,11 @@ def _surroundings(containers: "Containers", container: Container, folder: Path) 
     return Surroundings(
         root=folder / "rootfs",
         folder=container.dir,
-        pid_of=lambda other: pid_of(containers, other),
+        pid_of=lambda kind, other: pid_of(containers, kind, other),
         shm_of=lambda other: shared_shm(containers, other),
         own_shm=str(shm_path(container)),
         volume_options=lambda name: containers.volumes.get(name)["Options"] or {},
-        seccomp=lambda option, names: _seccomp(option or config.seccomp_profile, names),
+        seccomp=lambda option, names: _seccomp(option, names, config.seccomp_profile),
         security=security,
         capabilities=containers.capabilities,
         cgroup_v2=containers.info.cgroup_v2,
@@ -54,10 +55,10 @@ def _surroundings(containers: "Containers", container: Container, folder: Path) 
     )
 
 
-def _seccomp(option: str, names: list[str]) -> Json | None:
+def _seccomp(option: str, names: list[str], daemons: str) -> Json | None:
     from compatd.engine.security import seccomp_profile
 
-    return seccomp_profile(option, names)
+    return seccomp_profile(option, names, daemons=daemons)
 
 
 def wants_init(container: Container, default: bool) -> bool:
@@ -75,16 +76,6 @@ def find_init(path: str) -> str:
         if found:
             return found
     raise EngineError('exec: "docker-init": executable file not found in $PATH')
-
-
-def pid_of(containers: "Containers", reference: str) -> int:
-    """The pid of a container to share a namespace with. Raises NotFound, Conflict."""
-    other = containers.find(reference)
-    if not other.state.running:
-        raise Conflict(f"cannot join namespace of a non running container: {other.id}")
-    if other.state.restarting:
-        raise Conflict(f"Container {other.id} is restarting, wait until the container is running")
-    return other.state.pid
 
 
 def shim_config(containers: "Containers", container: Container, plan: Json) -> Json:

@@ -1,6 +1,5 @@
 """`POST /containers/create`: from a request's body to a container on disk."""
 
-import contextlib
 import platform as machine
 import socket
 from typing import TYPE_CHECKING, Any
@@ -85,8 +84,12 @@ def _adapt(containers: "Containers", host: Json) -> None:
     for field in ("PidMode", "IpcMode", "NetworkMode"):
         kind, colon, other = host[field].partition(":")
         if kind == "container" and colon:
-            with contextlib.suppress(EngineError):
+            try:
                 host[field] = f"container:{containers.registry.find(other).id}"
+            except EngineError as error:
+                # Of another's network only the start asks; the labels of its IPC and PIDs are needed here.
+                if field != "NetworkMode":
+                    raise InvalidParameter(error.message) from None
 
 
 def _container(containers: "Containers", config: Json, host: Json, image: Any, name: str) -> Container:

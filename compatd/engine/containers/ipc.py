@@ -41,14 +41,3 @@ def unmount_shm(container: Container) -> None:
     if container.host_config["IpcMode"] == "shareable":
         with contextlib.suppress(OSError):
             syscalls.umount(str(shm_path(container)), syscalls.MNT_DETACH)
-
-
-def shared_shm(containers: "Containers", reference: str) -> str:
-    """The /dev/shm of the container whose IPC namespace is joined. Raises EngineError when it has none."""
-    other = containers.find(reference)
-    if other.host_config["IpcMode"] in ("host", "none") or not shm_path(other).is_dir():
-        raise EngineError(
-            f"failed to join IPC namespace: container {other.id}: non-shareable IPC "
-            "(hint: use IpcMode:shareable for the donor container)"
-        )
-    return str(shm_path(other))

@@ -56,7 +56,7 @@ def _inherited(containers: "Containers", container: Container, points: dict[str,
         except EngineError as error:
             raise InvalidParameter(error.message) from None
         for point in other.mounts:
-            copy = {**point, "RW": point["RW"] and writable, "CopyData": False}
+            copy = {**point, "RW": point["RW"] and writable, "CopyData": False, "Mode": ""}
             if copy["Type"] == "volume":
                 containers.volumes.reference(copy["Name"], container.id)
             _put(containers, container, points, copy)

@@ -10,7 +10,7 @@ import os
 import posixpath
 from typing import Any
 
-from compatd.engine.errors import InvalidParameter
+from compatd.engine.errors import EngineError, InvalidParameter
 
 Json = dict[str, Any]
 
@@ -19,7 +19,7 @@ _GROUPS = (
     frozenset({"rw", "ro"}),
     frozenset({"z", "Z"}),
     PROPAGATIONS,
-    frozenset({"copy", "nocopy"}),
+    frozenset({"nocopy"}),
     frozenset({"consistent", "cached", "delegated"}),
 )
 _UNITS = (("g", 1 << 30), ("m", 1 << 20), ("k", 1 << 10))
@@ -128,14 +128,17 @@ def tmpfs_options(options: Json | None, *, read_only: bool) -> str:
 
 
 def parse_bind(raw: str, volume_driver: str) -> Json:
-    """One of HostConfig.Binds (`source:target[:mode]`) as a mount point. Raises InvalidParameter."""
-    invalid = InvalidParameter(f"invalid volume specification: '{raw}'")
+    """One of HostConfig.Binds (`source:target[:mode]`) as a mount point.
+
+    Raises EngineError: dockerd answers 500 to a bad one, and 400 to a bad entry of Mounts.
+    """
+    invalid = EngineError(f"invalid volume specification: '{raw}'")
     parts = raw.split(":")
     if not parts[0] or len(parts) > 3 or (len(parts) == 2 and valid_mode(parts[1])):
         raise invalid
     source, target, mode = ("", parts[0], "") if len(parts) == 1 else (*parts, "")[:3]
     if not valid_mode(mode):
-        raise InvalidParameter(f"invalid mode: {mode}")
+        raise EngineError(f"invalid mode: {mode}")
     words = mode.split(",")
     mount: Json = {
         "Type": "bind" if source.startswith("/") else "volume",
@@ -147,14 +150,14 @@ def parse_bind(raw: str, volume_driver: str) -> Json:
     if mount["Type"] == "bind":
         if propagation:
             mount["BindOptions"] = {"Propagation": propagation}
-        if "copy" in words or "nocopy" in words:
-            raise InvalidParameter(
+        if "nocopy" in words:
+            raise EngineError(
                 invalid.message
                 + ': invalid mount config for type "bind": field VolumeOptions must not be specified'
             )
     else:
         if propagation:
-            raise InvalidParameter(
+            raise EngineError(
                 invalid.message
                 + ': invalid mount config for type "volume": field BindOptions must not be specified'
             )
@@ -165,7 +168,7 @@ def parse_bind(raw: str, volume_driver: str) -> Json:
     try:
         check_mount(mount, source_must_exist=False)
     except InvalidParameter as error:
-        raise InvalidParameter(f"{invalid.message}: {error.message}") from None
+        raise EngineError(f"{invalid.message}: {error.message}") from None
     point = mount_point(mount)
     point["Mode"] = mode
     point["CreateSource"] = True
@@ -206,7 +209,7 @@ def parse_volumes_from(entry: str) -> tuple[str, bool]:
         raise InvalidParameter("volumes-from specification cannot be an empty string")
     name, _, mode = entry.partition(":")
     words = mode.split(",")
-    forbidden = PROPAGATIONS | {"copy", "nocopy"}
+    forbidden = PROPAGATIONS | {"nocopy"}
     if not valid_mode(mode) or any(word in forbidden for word in words):
         raise InvalidParameter(f"invalid mode: {mode}")
     return name, "ro" not in words

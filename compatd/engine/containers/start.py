@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from compatd.engine.containers import bundle, exits, ipc, mountpoints, remove, validate
+from compatd.engine.containers import bundle, exits, ipc, mountpoints, validate
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.restart import RestartPolicy
 from compatd.engine.containers.times import now
@@ -28,7 +28,7 @@ _BAD_COMMAND = (
     "system cannot find the file specified",
     "failed to run runc create/exec call",
 )
-_PLAIN = ("unable to find user", "unable to find group")
+_PLAIN = ("unable to find user", "unable to find group", "uids and gids must be in range")
 
 
 def explain(text: str) -> tuple[int, EngineError]:
@@ -61,9 +61,21 @@ async def start_by_hand(containers: "Containers", container: Container) -> None:
         raise Conflict("container is marked for removal and cannot be started")
     validate.check_host(container.host_config, containers.capabilities)
     validate.check_platform(None, container.host_config, containers.info)
-    async with container.lock:
-        if not state.running:
-            await start(containers, container, by_hand=True)
+    await start_idle(containers, container, by_hand=True)
+
+
+async def start_idle(containers: "Containers", container: Container, *, by_hand: bool) -> None:
+    """Start it unless it runs. Raises as `start`; by then a container with `--rm` is removed again.
+
+    So those who wait for the removal hear of it before the client hears of the error, as with dockerd.
+    """
+    try:
+        async with container.lock:
+            if not container.state.running:
+                await start(containers, container, by_hand=by_hand)
+    except (EngineError, OSError):
+        await exits.auto_remove(containers, container)
+        raise
 
 
 async def start(containers: "Containers", container: Container, *, by_hand: bool) -> None:
@@ -165,7 +177,7 @@ def _running(containers: "Containers", container: Container, pid: int, began: in
 
 
 async def _failed(containers: "Containers", container: Container, error: BaseException) -> None:
-    """Undo a start; a container with `--rm` is removed."""
+    """Undo a start."""
     state = container.state
     state.error = _text(error)
     state.exit_code = state.exit_code or _UNKNOWN
@@ -173,8 +185,6 @@ async def _failed(containers: "Containers", container: Container, error: BaseExc
     release_pending(container)
     await asyncio.shield(exits.free(containers, container))
     containers.registry.save(container)
-    if container.host_config["AutoRemove"]:
-        containers.background(_remove_failed(containers, container))
 
 
 def _text(error: BaseException) -> str:
@@ -183,13 +193,6 @@ def _text(error: BaseException) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or ''}: {(error.strerror or str(error)).lower()}".removeprefix(": ")
     return str(error) or type(error).__name__
-
-
-async def _remove_failed(containers: "Containers", container: Container) -> None:
-    try:
-        await remove.remove(containers, container, force=True, volumes=True)
-    except EngineError as error:
-        logger.warning("removing container %s: %s", container.id, error.message)
 
 
 def release_pending(container: Container) -> None:

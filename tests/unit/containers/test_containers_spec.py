@@ -44,7 +44,7 @@ def spec_of(
     settings: dict[str, Any] = {
         "root": Path("/bundle/rootfs"),
         "folder": Path("/containers"),
-        "pid_of": {"other": 99}.__getitem__,
+        "pid_of": lambda _, name: {"other": 99}[name],
         "shm_of": {"other": "/other/shm"}.__getitem__,
         "own_shm": "/own/shm",
         "volume_options": lambda name: {},

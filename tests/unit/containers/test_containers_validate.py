@@ -170,6 +170,7 @@ def test_binds(raw: str, expected: tuple[Any, ...]) -> None:
         ("/a:/b:nope", "invalid mode: nope"),
         ("/a:/b:ro,rw", "invalid mode: ro,rw"),
         ("/a:ro", "invalid volume specification: '/a:ro'"),
+        ("/a:/b:copy", "invalid mode: copy"),
         (":/b", "invalid volume specification: ':/b'"),
         ("/a:/b:ro:x", "invalid volume specification: '/a:/b:ro:x'"),
         (
@@ -180,9 +181,9 @@ def test_binds(raw: str, expected: tuple[Any, ...]) -> None:
     ],
 )
 def test_binds_that_cannot_be(raw: str, message: str) -> None:
-    with pytest.raises(InvalidParameter) as error:
+    with pytest.raises(EngineError) as error:
         mountspec.parse_bind(raw, "")
-    assert error.value.message == message
+    assert (error.value.status, error.value.message) == (500, message)
 
 
 def test_tmpfs_options() -> None:

@@ -22,7 +22,7 @@ INIT_PATH = "/sbin/docker-init"
 class Surroundings:
     """What a spec depends on besides the container.
 
-    `pid_of` gives the pid of another running container by its ID or name, `shm_of` its shared /dev/shm; both
+    `pid_of` gives the pid of another running container by the kind of namespace to join and its ID or name, `shm_of` its shared /dev/shm; both
     raise in Docker's words. `own_shm` is the mounted tmpfs of a container that shares its own.
     `volume_options` the driver's options of a volume by name; `seccomp` a profile for a set of capabilities.
     `capabilities` are those available here, `cgroup_parent` and `ulimits` the daemon's defaults.
@@ -30,7 +30,7 @@ class Surroundings:
 
     root: Path
     folder: Path
-    pid_of: Callable[[str], int]
+    pid_of: Callable[[str, str], int]
     shm_of: Callable[[str], str]
     own_shm: str
     volume_options: Callable[[str], Json]

@@ -28,7 +28,7 @@ def namespaces(container: Container, around: "Surroundings") -> list[Json]:
         namespace: Json = {"type": kind}
         word, _, other = mode.partition(":")
         if word == "container" and other:
-            namespace["path"] = f"/proc/{around.pid_of(other)}/ns/{file}"
+            namespace["path"] = f"/proc/{around.pid_of(kind, other)}/ns/{file}"
         found.append(namespace)
     if host["CgroupnsMode"] == "private":
         found.append({"type": "cgroup"})
