@@ -41,6 +41,11 @@ async def container_top(engine: Engine, call: Call) -> Answer:
     return Json(await engine.containers.top(call.path["id"], call.query.get("ps_args") or ""))
 
 
+async def container_update(engine: Engine, call: Call) -> Answer:
+    warnings = await engine.containers.update(call.path["id"], call.body or {})
+    return Json({"Warnings": warnings or None})
+
+
 async def container_start(engine: Engine, call: Call) -> Answer:
     await engine.containers.start(call.path["id"])
     return Empty(204)
@@ -106,6 +111,7 @@ HANDLERS: dict[str, Handler] = {
     "ContainerCreate": container_create,
     "ContainerInspect": container_inspect,
     "ContainerTop": container_top,
+    "ContainerUpdate": container_update,
     "ContainerStart": container_start,
     "ContainerStop": container_stop,
     "ContainerRestart": container_restart,

@@ -5,9 +5,10 @@ from typing import Any
 from apispec import Version
 from compatd.engine.errors import InvalidParameter
 from compatd.engine.timestamps import parse_timestamp
-from compatd.http import Answer, Call, Handler, Json
+from compatd.http import Answer, Call, Handler, Json, accept
 
 _WITHOUT_LEGACY_FIELDS = Version("1.52")
+_IMAGE_CREATE = Version("1.46")
 
 
 async def version(engine: Any, _: Call) -> Answer:
@@ -25,13 +26,29 @@ async def events(engine: Any, call: Call) -> None:
     since, until = _time(call, "since"), _time(call, "until")
     if since is not None and until is not None and since > until:
         raise InvalidParameter(
-            f"`since` time ({call.query['since']}) must be before `until` time ({call.query['until']})"
+            f"`since` time ({call.query['since']}) cannot be after `until` time ({call.query['until']})"
         )
     newest = call.version >= _WITHOUT_LEGACY_FIELDS
     with engine.events.subscribe(call.query.get("filters") or {}, since, until) as subscription:
-        stream = await call.stream("application/jsonl" if newest else "application/json")
+        kind = accept.JSON_LINES if newest else "application/json"
+        kind = accept.named(call.header("accept"), accept.JSON_STREAMS) or kind
+        start = accept.RECORD_SEPARATOR if kind == accept.JSON_SEQUENCE else b""
+        stream = await call.stream(kind)
         async for event in subscription:
-            await stream.json(_without_legacy_fields(event) if newest else event)
+            if not _too_new(event, call.version):
+                await stream.json(_without_legacy_fields(event) if newest else event, start=start)
+
+
+_LEGACY_USAGE = ("LayersSize", "Images", "Containers", "Volumes", "BuildCache")
+
+
+async def data_usage(engine: Any, call: Call) -> Answer:
+    """SystemDataUsage: both shapes, unless `verbose` says that the client knows the newer one."""
+    call.abandonable = True
+    found = await engine.usage.disk_usage(call.query.get("type") or ())
+    if call.query.get("verbose"):
+        found = {name: value for name, value in found.items() if name not in _LEGACY_USAGE}
+    return Json(found)
 
 
 def _time(call: Call, name: str) -> int | None:
@@ -44,6 +61,11 @@ def _time(call: Call, name: str) -> int | None:
         raise InvalidParameter(f"invalid value for '{name}': {error}") from None
 
 
+def _too_new(event: dict[str, Any], asked: Version) -> bool:
+    """Events that clients of older versions do not get."""
+    return asked < _IMAGE_CREATE and (event["Type"], event["Action"]) == ("image", "create")
+
+
 def _without_legacy_fields(event: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in event.items() if key not in ("status", "id", "from")}
 
@@ -52,4 +74,5 @@ HANDLERS: dict[str, Handler] = {
     "SystemVersion": version,
     "SystemInfo": info,
     "SystemEvents": events,
+    "SystemDataUsage": data_usage,
 }

@@ -43,6 +43,8 @@ class Config:
     seccomp_profile: str
     log_driver: str
     log_opts: dict[str, str]
+    cdi_spec_dirs: list[str]
+    features: dict[str, bool]
     labels: list[str]
     storage_driver: str
     insecure_registries: list[str]
@@ -77,6 +79,12 @@ class Config:
     def default_ip(self) -> str:
         """The host address of published ports that name none."""
         return self.ip
+
+    @property
+    def cdi_folders(self) -> list[str]:
+        """Where descriptions of devices are looked for: nowhere with `""` or without the feature `cdi`."""
+        folders = [folder for folder in self.cdi_spec_dirs if folder]
+        return folders if self.features.get("cdi", True) else []
 
     @property
     def root(self) -> Path:

@@ -63,6 +63,13 @@ OPTIONS: tuple[Option, ...] = (
     _option("init-path", "string", "", "Path to the docker-init binary"),
     _option("live-restore", "bool", False, "Keep containers running while the daemon is stopped in order"),
     _option("shutdown-timeout", "int", 15, "Set the default shutdown timeout"),
+    _option(
+        "cdi-spec-dirs",
+        "list",
+        ["/etc/cdi", "/var/run/cdi"],
+        "CDI specification directories to use",
+        flag="cdi-spec-dir",
+    ),
     _option("no-new-privileges", "bool", False, "Set no-new-privileges by default for new containers"),
     _option("seccomp-profile", "string", "", "Path to seccomp profile"),
     _option("log-driver", "string", "json-file", "Default driver for container logs"),

@@ -10,9 +10,11 @@ from compatd.engine.containers import Containers
 from compatd.engine.events import Events
 from compatd.engine.execs import Execs
 from compatd.engine.images import Images
+from compatd.engine.logdrivers import check_defaults
 from compatd.engine.networks import Networks
 from compatd.engine.probing import Prober
 from compatd.engine.system import System
+from compatd.engine.usage import Usage
 from compatd.engine.volumes import Volumes
 from compatd.store import Store
 from runtime.client import Runtime
@@ -25,8 +27,9 @@ class Engine:
     """The engine's parts as attributes, one a noun of the API."""
 
     def __init__(self, config: Config) -> None:
-        """Make all parts; nothing runs yet. Raises StoreError when the data root cannot be used."""
+        """Make all parts; nothing runs yet. Raises StoreError when the data root cannot be used, EngineError."""
         self.config = config
+        check_defaults(config.log_driver, dict(config.log_opts))
         _make_roots(config)
         self.store = Store(config.root)
         self.events = Events()
@@ -47,6 +50,7 @@ class Engine:
         )
         self.execs = Execs(self.containers, self.events, self.runtime)
         self.containers.health.probe = Prober(self.execs, self.runtime)
+        self.usage = Usage(self.images, self.containers, self.volumes)
         self.system = System(
             config, self.store, self.events, counts=self.containers.counts, images=self.images.count
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 from compatd import COMPATD_VERSION, VERSION
 from compatd.config import Config
+from compatd.engine.containers.spec.cdi import find_devices
 from compatd.engine.events import Events
 from compatd.engine.sysinfo import SysInfo, detect, warnings
 from compatd.engine.timestamps import rfc3339
@@ -21,7 +22,6 @@ MIN_API_VERSION = "1.24"
 BUILTIN_RUNTIME = "compatd"
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-_LOG_DRIVERS = ["json-file", "none"]
 _KNOWN_RUNTIMES = ("runc", "crun")
 
 
@@ -99,6 +99,8 @@ class System:
         """The answer of `/info` (SystemInfo) in its newest shape."""
         running, paused, stopped = self._counts()
         features, config = self._features, self._config
+        found, faults = find_devices(config.cdi_folders)
+        devices = [{"Source": "cdi", "ID": name} for name in sorted(found)]
         return {
             "ID": self.id,
             "Containers": running + paused + stopped,
@@ -112,7 +114,7 @@ class System:
                 "Volume": ["local"],
                 "Network": ["bridge", "host", "null"],
                 "Authorization": None,
-                "Log": _LOG_DRIVERS,
+                "Log": list(DRIVERS),
             },
             "MemoryLimit": features.memory,
             "SwapLimit": features.swap,
@@ -171,8 +173,9 @@ class System:
             ]
             or None,
             "FirewallBackend": {"Driver": "nftables"},
-            "CDISpecDirs": [],
-            "Warnings": warnings(features, forwarding=_is_on("/proc/sys/net/ipv4/ip_forward")),
+            "CDISpecDirs": config.cdi_folders,
+            **({"DiscoveredDevices": devices} if devices else {}),
+            "Warnings": warnings(features, forwarding=_is_on("/proc/sys/net/ipv4/ip_forward")) + faults,
         }
 
     def _registries(self) -> dict[str, Any]:

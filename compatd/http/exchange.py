@@ -236,11 +236,15 @@ class Exchange(Http):
         await self._send(self._lines(status, lines) + data)
 
     async def begin(self, status: int, headers: Iterable[tuple[str, str]], content_type: str) -> bool:
-        """Sends the head of an answer whose length is not known. True: its body goes out in chunks."""
+        """Sends the head of an answer whose length is not known. True: its body goes out in chunks.
+
+        An empty ``content_type`` sends none.
+        """
         assert self.head is not None
         head = self.head
         lines = list(headers)
-        lines.append(("Content-Type", content_type))
+        if content_type:
+            lines.append(("Content-Type", content_type))
         lines.sort()
         lines.append(("Date", _Clock.date()))
         if not head.minor:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from runtime.spec import Resources
 
+    IoEntry = tuple[int, int, str, int]
+
 _ENOENT, _EBUSY, _SIGKILL = 2, 16, 9
 
 
@@ -131,7 +133,11 @@ class Cgroup:
         raise NotImplementedError
 
     def stats(self) -> dict[str, Any]:
-        """Raw figures by file name: {"memory": {...}, "cpu": {...}, "pids": {...}, "blkio": {...}}."""
+        """Raw figures, mostly by file name; what is missing is None.
+
+        {"version": 1|2, "memory": {…, "stat", "failcnt"}, "cpu": {…}, "pids": {"current", "limit"},
+        "blkio": {"io_service_bytes_recursive": [(major, minor, operation, value)], …}}
+        """
         raise NotImplementedError
 
     def delete(self) -> None:

@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from runtime.spec import Resources
 
 
+_CFQ = (
+    "sectors_recursive",
+    "io_service_bytes_recursive",
+    "io_serviced_recursive",
+    "io_queued_recursive",
+    "io_service_time_recursive",
+    "io_wait_time_recursive",
+    "io_merged_recursive",
+    "time_recursive",
+)
+
+
 class V1(Cgroup):
     def __init__(self, layout: Layout, path: str) -> None:
         super().__init__(path)
@@ -48,6 +60,7 @@ class V1(Cgroup):
                     f"unable to apply cgroup configuration: mkdir {error.filename}: {why}"
                 ) from None
         try:
+            self._realtime(resources.get("cpu") or {})
             self._cpuset(resources.get("cpu") or {})
         except CgroupError as error:
             raise CgroupError(f"unable to apply cgroup configuration: {error}") from None
@@ -139,13 +152,17 @@ class V1(Cgroup):
                 write(folder, "cpu.cfs_quota_us", cpu["quota"])
             if cpu.get("burst") is not None:
                 write(folder, "cpu.cfs_burst_us", cpu["burst"])
+        self._realtime(cpu)
+        self._cpuset(cpu)
+
+    def _realtime(self, cpu: dict[str, Any]) -> None:
+        if folder := self.folder("cpu"):
             for key, name in (
                 ("realtimePeriod", "cpu.rt_period_us"),
                 ("realtimeRuntime", "cpu.rt_runtime_us"),
             ):
                 if cpu.get(key):
                     write(folder, name, cpu[key])
-        self._cpuset(cpu)
 
     def _cpuset(self, cpu: dict[str, Any]) -> None:
         if folder := self.folder("cpuset"):
@@ -162,6 +179,11 @@ class V1(Cgroup):
             name = "blkio.bfq.weight" if bfq else "blkio.weight"
             if bfq or os.path.exists(f"{folder}/{name}"):  # neither: no scheduler that weighs
                 write(folder, name, block["weight"])
+        for item in block.get("weightDevice") or []:
+            bfq = os.path.exists(f"{folder}/blkio.bfq.weight_device")
+            name = "blkio.bfq.weight_device" if bfq else "blkio.weight_device"
+            if bfq or os.path.exists(f"{folder}/{name}"):
+                write(folder, name, f"{item['major']}:{item['minor']} {item['weight']}")
         for key, name in devices.V1_THROTTLE:
             for item in block.get(key) or []:
                 write(folder, name, f"{item['major']}:{item['minor']} {item['rate']}")
@@ -235,7 +257,6 @@ class V1(Cgroup):
 
     def stats(self) -> dict[str, Any]:
         memory, cpu, account, pids = map(self.folder, ("memory", "cpu", "cpuacct", "pids"))
-        blkio = self.folder("blkio")
         names = ("usage_in_bytes", "max_usage_in_bytes", "limit_in_bytes", "failcnt")
         per_cpu = base.read(account, "cpuacct.usage_percpu").split()
         return {
@@ -252,11 +273,31 @@ class V1(Cgroup):
                 "current": base.number(base.read(pids, "pids.current")),
                 "limit": base.number(base.read(pids, "pids.max")),
             },
-            "blkio": {
-                name: base.read(blkio, f"blkio.{name}").splitlines()
-                for name in ("throttle.io_service_bytes_recursive", "throttle.io_serviced_recursive")
-            },
+            "blkio": self._blkio_stats(),
         }
+
+    def _blkio_stats(self) -> dict[str, list[base.IoEntry]]:
+        """By the names of CFQ's files. Other schedulers than CFQ count only in the throttle's files."""
+        folder = self.folder("blkio")
+        if os.path.exists(f"{folder}/blkio.io_serviced_recursive"):
+            found = {name: _io_entries(base.read(folder, f"blkio.{name}")) for name in _CFQ}
+            if any(found.values()):
+                return found
+        return {
+            f"{name}_recursive": _io_entries(base.read(folder, f"blkio.throttle.{name}"))
+            for name in ("io_service_bytes", "io_serviced")
+        }
+
+
+def _io_entries(text: str) -> list[base.IoEntry]:
+    """Lines of `major:minor [operation] value`; the last, `Total value`, is left out."""
+    entries = []
+    for line in text.splitlines():
+        fields = line.replace(":", " ").split()
+        if len(fields) in (3, 4):
+            operation = fields[2] if len(fields) == 4 else ""
+            entries.append((int(fields[0]), int(fields[1]), operation, int(fields[-1])))
+    return entries
 
 
 def _make_folder(folder: str, made: list[str]) -> None:

@@ -141,6 +141,12 @@ class V2(Cgroup):
                 write(self.dir, "io.bfq.weight", block["weight"])
             elif os.path.exists(f"{self.dir}/io.weight"):
                 write(self.dir, "io.weight", io_weight(block["weight"]))
+        for item in block.get("weightDevice") or []:
+            device = f"{item['major']}:{item['minor']}"
+            if os.path.exists(f"{self.dir}/io.bfq.weight"):
+                write(self.dir, "io.bfq.weight", f"{device} {item['weight']}")
+            elif os.path.exists(f"{self.dir}/io.weight"):
+                write(self.dir, "io.weight", f"{device} {io_weight(item['weight'])}")
         kinds = (
             ("throttleReadBpsDevice", "rbps"),
             ("throttleWriteBpsDevice", "wbps"),
@@ -197,14 +203,29 @@ class V2(Cgroup):
         return {
             "version": 2,
             "memory": {name: base.number(base.read(self.dir, f"memory.{name}")) for name in names}
-            | {"stat": base.keyed(base.read(self.dir, "memory.stat")), "failcnt": self._events("max")},
+            | {"stat": base.keyed(base.read(self.dir, "memory.stat")), "failcnt": self._events("oom")},
             "cpu": {"stat": base.keyed(base.read(self.dir, "cpu.stat"))},
             "pids": {
                 "current": base.number(base.read(self.dir, "pids.current")),
                 "limit": base.number(base.read(self.dir, "pids.max")),
             },
-            "blkio": {"io.stat": base.read(self.dir, "io.stat").splitlines()},
+            "blkio": {"io_service_bytes_recursive": _io_entries(base.read(self.dir, "io.stat"))},
         }
 
     def _events(self, name: str) -> int:
         return base.keyed(base.read(self.dir, "memory.events")).get(name, 0)
+
+
+def _io_entries(text: str) -> list[base.IoEntry]:
+    """Lines of `major:minor rbytes=n wbytes=n …`."""
+    entries: list[base.IoEntry] = []
+    for line in text.splitlines():
+        device, *pairs = line.split()
+        major, _, minor = device.partition(":")
+        values = dict(pair.partition("=")[::2] for pair in pairs)
+        if minor.isdigit():
+            entries += [
+                (int(major), int(minor), operation, int(values.get(key) or 0))
+                for operation, key in (("read", "rbytes"), ("write", "wbytes"))
+            ]
+    return entries

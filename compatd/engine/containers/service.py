@@ -20,10 +20,13 @@ from compatd.engine.containers import (
     remove,
     start,
     stop,
+    top,
+    update,
 )
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.neighbours import Config, Events, Images, Networks, Runtime, Storage
 from compatd.engine.containers.registry import Registry
+from compatd.engine.containers.stats import Stats
 from compatd.engine.errors import EngineError
 from compatd.engine.volumes import Volumes
 
@@ -54,6 +57,7 @@ class Containers:
         self.health = health.Health(self)
         self.info = sysinfo.detect()
         self.capabilities = capabilities.available()
+        self.stats = Stats(self)
         self.shutting_down = False
         self.pruning = False
         self.on_end: list[Callable[[str], None]] = []
@@ -215,7 +219,11 @@ class Containers:
 
     async def top(self, reference: str, arguments: str) -> Json:
         """The container's processes, as the host's ps shows them."""
-        return await inspection.top(self, self.find(reference), arguments)
+        return await top.top(self, self.find(reference), arguments)
+
+    async def update(self, reference: str, body: Json) -> builtins.list[str]:
+        """Change limits and restart policy; the warnings for the client."""
+        return await update.update(self, reference, body)
 
     def wait(self, reference: str, condition: str) -> asyncio.Future[tuple[int, str]]:
         """A future for exit code and error; see `exits.wait`."""

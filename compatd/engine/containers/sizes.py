@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from compatd.engine.containers.model import Container
@@ -18,14 +19,16 @@ async def container_sizes(containers: "Containers", container: Container) -> tup
 
 
 def folder_size(path: str) -> int:
-    """Bytes of all regular files below a folder; hard links count once."""
+    """Bytes of all files below a folder, and of links, but not of folders; hard links count once."""
     total = 0
     seen: set[tuple[int, int]] = set()
-    for folder, _, names in os.walk(path):
-        for name in names:
+    for folder, folders, names in os.walk(path):
+        for name in [*names, *folders]:
             try:
                 info = os.lstat(f"{folder}/{name}")
             except OSError:
+                continue
+            if stat.S_ISDIR(info.st_mode):
                 continue
             if info.st_nlink > 1:
                 key = (info.st_dev, info.st_ino)

@@ -124,6 +124,7 @@ class FakeRuntime:
         self.attachments: list[Any] = []
         self.exec_failure = ""
         self.execs: list[Json] = []
+        self.updates: list[Json] = []
 
     def bundle(self, container_id: str) -> Path:
         return self.root / "c" / container_id
@@ -177,6 +178,11 @@ class FakeRuntime:
 
     async def resume(self, container_id: str) -> None:
         pass
+
+    async def update(self, container_id: str, resources: Json) -> None:
+        if self.failure:
+            raise RuntimeError_(self.failure, "CgroupError")
+        self.updates.append(resources)
 
     async def delete(self, container_id: str) -> None:
         self.running.pop(container_id, None)

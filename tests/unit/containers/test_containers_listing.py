@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from compatd.engine.containers.attach import InputWatch
 from compatd.engine.containers.filters import until_moment
-from compatd.engine.containers.inspection import parse_ps
 from compatd.engine.containers.model import State
 from compatd.engine.containers.times import human_duration, rfc3339
+from compatd.engine.containers.top import parse_ps
 from compatd.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 
 from .fakes import World
@@ -268,7 +269,7 @@ def test_execs(tmp_path: Path) -> None:
         with pytest.raises(Conflict, match="is already running"):
             await execs.start(item, attached=False, console=None)
         execs.on_exit(item.container.id, {"event": "exec-exit", "exec": exec_id, "code": 4})
-        assert await execs.finished(item)
+        await execs.finished(item, InputWatch())
         found = execs.inspect(exec_id)
         assert (found["Running"], found["ExitCode"], found["Pid"]) == (False, 4, 77)
         with pytest.raises(Conflict, match="has already run"):

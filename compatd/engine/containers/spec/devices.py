@@ -6,7 +6,8 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-from compatd.engine.errors import EngineError, InvalidParameter
+from compatd.engine.containers.spec import cdi
+from compatd.engine.errors import EngineError
 
 Json = dict[str, Any]
 
@@ -40,12 +41,24 @@ def add_devices(linux: Json, host: Json) -> None:
             rules.append(rule)
     for text in host["DeviceCgroupRules"] or []:
         rules.append(parse_rule(text))
-    if host["DeviceRequests"]:
-        request = host["DeviceRequests"][0]
-        wanted = " ".join(f"[{' '.join(names)}]" for names in request.get("Capabilities") or [])
-        raise InvalidParameter(
-            f'could not select device driver "{request.get("Driver") or ""}" with capabilities: [{wanted}]'
-        )
+
+
+def add_requested(spec: Json, host: Json, cdi_folders: list[str]) -> None:
+    """Edit the spec for the DeviceRequests: those of the driver `cdi`, unless there are no folders for it.
+
+    Raises EngineError for every other driver, and for what cannot be done.
+    """
+    for request in host["DeviceRequests"] or []:
+        driver = request.get("Driver") or ""
+        if driver != cdi.DRIVER or not cdi_folders:
+            wanted = " ".join(f"[{' '.join(names)}]" for names in request.get("Capabilities") or [])
+            raise EngineError(f'could not select device driver "{driver}" with capabilities: [{wanted}]')
+        if request.get("Count"):
+            raise EngineError("unexpected count in CDI device request")
+        if request.get("Options"):
+            raise EngineError("unexpected options in CDI device request")
+        if request.get("DeviceIDs"):
+            cdi.inject(spec, request["DeviceIDs"], cdi_folders)
 
 
 def parse_rule(text: str) -> Json:
