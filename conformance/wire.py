@@ -127,7 +127,7 @@ class Wire:
         return socket.create_connection((parts.hostname, parts.port), self.timeout)
 
     @staticmethod
-    def path(path: str, version: str = "", **query: Any) -> str:
+    def path(path: str, version: str = "", /, **query: Any) -> str:
         """`/v1.41/x?…`; dict and list values go as JSON, booleans as 1 and 0."""
         texts = {}
         for key, value in query.items():
@@ -142,6 +142,7 @@ class Wire:
         method: str,
         path: str,
         body: Any = None,
+        /,
         *,
         version: str = "",
         headers: dict[str, str] | None = None,
@@ -159,6 +160,7 @@ class Wire:
         method: str,
         path: str,
         body: Any = None,
+        /,
         *,
         version: str = "",
         headers: dict[str, str] | None = None,

@@ -189,14 +189,14 @@ class LayerStream:
         self.raw_size = 0
         self.plain_size = 0
 
-    def open(self) -> None:
-        """Read enough to know the compression. Raises OSError, TarError."""
+    def open(self, *, plain: bool = False) -> None:
+        """Read enough to know the compression, unless it is known to be none. Raises OSError, TarError."""
         while len(self._head) < 512:
             data = os.read(self._source, CHUNK)
             if not data:
                 break
             self._head += data
-        self.kind = detect(self._head)
+        self.kind = "" if plain else detect(self._head)
         self._expand = decompressor(self.kind)
         self._reader = threading.Thread(target=self._read_all, name="layer-read", daemon=True)
         self._hasher = threading.Thread(target=self._hash_all, name="layer-hash", daemon=True)

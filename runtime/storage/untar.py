@@ -275,7 +275,8 @@ def apply(arguments: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     """Unpack the (compressed) tar read from `fds[0]` into the folder `diff` of `arguments["layer"]`.
 
     Arguments: "layer": absolute path of a folder with an empty `diff`; "hash_raw": false when the caller
-    knows the compressed digest already; "blob": name of a new file in it for the bytes as received, when
+    knows the compressed digest already; "plain": true for a tar that is not compressed, whatever its first
+    member's name looks like; "blob": name of a new file in it for the bytes as received, when
     they come compressed and are wanted. Of a plain tar a recipe is written instead (see `recipe`).
     Answer: {"digest", "size" (as received), "diff_id", "plain_size", "compression", "layer_size" (bytes of
     files), "entries"}; or {"error": text} for an archive or a disk that is at fault.
@@ -283,7 +284,7 @@ def apply(arguments: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     try:
         layer = os.open(arguments["layer"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stream = LayerStream(fds[0], hash_raw=arguments.get("hash_raw", True))
-        stream.open()
+        stream.open(plain=arguments.get("plain", False))
         recipe = None
         if not stream.kind:
             recipe = Recipe(layer)

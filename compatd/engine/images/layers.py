@@ -101,6 +101,47 @@ class Layers:
         finally:
             self._overlay.discard(prepared)
 
+    async def from_worker(
+        self, function: str, arguments: dict[str, Any], pins: Pins, *, parent: str = ""
+    ) -> Layer:
+        """A layer of the plain tar that a worker writes to the fd handed to it. Raises EngineError."""
+        prepared = self._overlay.prepare_layer()
+        read, write = os.pipe2(os.O_CLOEXEC)
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _PIPE)
+
+        async def produce() -> None:
+            try:
+                answer = await self._runtime.worker(function, arguments, [write])
+            except WorkerError as error:
+                raise EngineError(str(error)) from error
+            finally:
+                os.close(write)  # the end of the archive
+            if "error" in answer:
+                raise EngineError(answer["error"])
+
+        async def consume() -> dict[str, Any]:
+            try:
+                return await self._unpack({"plain": True}, prepared, read)
+            finally:
+                os.close(read)
+
+        producing = asyncio.ensure_future(produce())
+        consuming = asyncio.ensure_future(consume())
+        try:
+            async with self._slots:
+                await asyncio.wait((producing, consuming))
+            if consuming.exception() is None:
+                producing.result()  # else it is only told that nobody reads
+            result = consuming.result()
+            chain_id = self.chain(parent, result["diff_id"])
+            pins.add(chain_id)
+            return self._index.layers.get(chain_id) or self._commit(prepared, prepared, parent, result)
+        finally:
+            producing.cancel()
+            consuming.cancel()
+            await asyncio.gather(producing, consuming, return_exceptions=True)
+            self._overlay.discard(prepared)
+
     def from_folder(self, prepared: Path, parent: str, result: dict[str, Any], pins: Pins) -> Layer:
         """A layer that was unpacked with its recipe already; the folder is moved."""
         chain_id = self.chain(parent, result["diff_id"])

@@ -1,0 +1,30 @@
+"""`docker diff`: the paths that differ from the image."""
+
+from typing import TYPE_CHECKING, Any
+
+from compatd.engine.errors import EngineError
+from runtime.client import WorkerError
+
+if TYPE_CHECKING:
+    from compatd.engine.containers.service import Containers
+
+_DIFF = "runtime.storage.changes:diff"
+
+
+async def changes(containers: "Containers", reference: str) -> list[dict[str, Any]] | None:
+    """container.FilesystemChange objects, parents first; None (JSON's null, as in Docker) without any.
+
+    Raises NotFound, EngineError.
+    """
+    container = containers.find(reference)
+    overlay = containers.storage.root_plan(container.id, container.chain_ids)["overlay"]
+    arguments = {
+        "upper": overlay["upper"],
+        "lower": overlay["lower"],
+        "scratch": str(containers.storage.tmp),
+    }
+    try:
+        answer = await containers.runtime.worker(_DIFF, arguments)
+    except WorkerError as error:
+        raise EngineError(str(error)) from error
+    return [{"Path": path, "Kind": kind} for path, kind in answer["changes"]] or None
