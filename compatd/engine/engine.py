@@ -27,7 +27,7 @@ class Engine:
     """The engine's parts as attributes, one a noun of the API."""
 
     def __init__(self, config: Config) -> None:
-        """Make all parts; nothing runs yet. Raises StoreError when the data root cannot be used, EngineError."""
+        """Make all parts; nothing runs yet. Raises StoreError (the data root), EngineError (log options)."""
         self.config = config
         check_defaults(config.log_driver, dict(config.log_opts))
         _make_roots(config)

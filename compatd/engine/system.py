@@ -13,6 +13,7 @@ from compatd import COMPATD_VERSION, VERSION
 from compatd.config import Config
 from compatd.engine.containers.spec.cdi import find_devices
 from compatd.engine.events import Events
+from compatd.engine.logdrivers import DRIVERS
 from compatd.engine.sysinfo import SysInfo, detect, warnings
 from compatd.engine.timestamps import rfc3339
 from compatd.store import Store

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from runtime.logs.base import BaseLog
 from runtime.shim import outside, signals, starter
-from runtime.shim.log import Log
 from runtime.shim.streams import Streams
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ class Container:
     """The container that the starter has brought up: `message` and `fds` are the starter's."""
 
     def __init__(
-        self, loop: Loop, bundle: str, config: dict[str, Any], log: Log | None, message: dict[str, Any]
+        self, loop: Loop, bundle: str, config: dict[str, Any], log: BaseLog | None, message: dict[str, Any]
     ) -> None:
         self.bundle = bundle
         self.id: str = config["id"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+from runtime.logs.base import BaseLog
 from runtime.logs.file import LogFile
 from runtime.logs.jsonfile import Clock, Encoder
 
@@ -12,10 +13,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from runtime.shim.loop import Loop
+
 _NAMES = {1: "stdout", 2: "stderr"}
 
 
-class Log:
+class Log(BaseLog):
     """Both streams of a container into one file. Trouble with the file never stops the container."""
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -56,11 +59,20 @@ class Log:
         self._file.close()
 
 
-def open_log(options: dict[str, Any] | None) -> Log | None:
-    """The log that ShimConfig asks for; None for no log."""
+def open_log(options: dict[str, Any] | None, loop: Loop | None = None) -> BaseLog | None:
+    """The log that ShimConfig asks for; None for no log. Raises LogError, OSError.
+
+    `loop` is needed by all drivers but json-file.
+    """
     if not options or options.get("driver") in (None, "none"):
         return None
-    return Log(options)
+    if options["driver"] == "json-file":
+        return Log(options)
+    # Imported here: the shim of a json-file log carries none of it.
+    from runtime.logs.drivers import MessageLog
+
+    assert loop is not None
+    return MessageLog(options, loop)
 
 
 def go_json(value: dict[str, str]) -> bytes:

@@ -12,6 +12,7 @@ import sys
 import time
 
 from runtime import syscalls
+from runtime.logs.base import BaseLog, LogError
 from runtime.shim import files, signals, starter, wire
 from runtime.shim.connection import Connection, Listener
 from runtime.shim.container import Container
@@ -290,7 +291,7 @@ def _start(request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], Ser
     loop = Loop()
     listener = Listener(loop, bundle)
     try:
-        log = open_log(config.get("log"))
+        log = _open_log(config, loop)
         pid, link = starter.fork(lambda: starter.start_container(bundle, config, seccomp_cache))
         starter.running.append(pid)
         try:
@@ -313,3 +314,13 @@ def _start(request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], Ser
         listener.close()
         raise
     return {"started": told["pid"], "network": told["network"]}, server
+
+
+def _open_log(config: dict[str, Any], loop: Loop) -> BaseLog | None:
+    try:
+        return open_log(config.get("log"), loop)
+    except LogError as error:
+        text = str(error)
+    except OSError as error:
+        text = f"open {error.filename}: {os.strerror(error.errno or 0).lower()}"
+    raise Refused(f"failed to initialize logging driver: {text}")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from runtime.shim.log import Log
+    from runtime.logs.base import BaseLog
     from runtime.shim.loop import Loop
 
 _READ_SIZES = (64 * 1024, 256 * 1024)
@@ -132,7 +132,7 @@ class Streams:
     `attach` first those who must miss nothing, `start` when it runs, `finish` when it has ended.
     """
 
-    def __init__(self, loop: Loop, *, tty: bool, log: Log | None, end_input: bool) -> None:
+    def __init__(self, loop: Loop, *, tty: bool, log: BaseLog | None, end_input: bool) -> None:
         """`end_input`: the end of a client's input is passed on to the process (a tty never gets it)."""
         self.tty = tty
         self._loop = loop
@@ -145,6 +145,8 @@ class Streams:
         self._paused = False
         self._ended = False
         self._finished: Callable[[], None] | None = None
+        if log is not None:
+            log.on_room = self.client_drained
         #: Called when the last client is gone.
         self.when_idle: Callable[[], None] | None = None
 
@@ -182,7 +184,7 @@ class Streams:
         """Output has come: to the log and to every client."""
         if self._log is not None:
             self._log.write(stream, data)
-        full = False
+        full = self._log is not None and self._log.full
         for client in tuple(self._clients):
             client.send(stream, data)
             full = full or client.pending > HIGH
@@ -192,7 +194,9 @@ class Streams:
                 self._loop.forget(output.fd)
 
     def client_drained(self) -> None:
-        """A client has taken some of what was pending: read output again when none has too much."""
+        """A client, or the log, has taken some of what was pending: read again when none has too much."""
+        if self._log is not None and self._log.full:
+            return
         if self._paused and all(client.pending < LOW for client in self._clients):
             self._paused = False
             for output in self._outputs:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from compatd.engine import logdrivers
 from compatd.engine.containers.ipc import shm_path
 from compatd.engine.containers.joining import pid_of, shared_shm
 from compatd.engine.containers.model import Container
@@ -21,11 +22,13 @@ Json = dict[str, Any]
 
 _INITS = ("docker-init", "tini-static", "tini")
 _INIT_PLACES = "/usr/libexec/docker:/usr/lib/docker:/usr/local/bin:/usr/bin:/usr/sbin:/sbin:/bin"
-_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 def write_bundle(containers: "Containers", container: Container, plan: Json) -> None:
-    """Write both files. Raises EngineError for what the spec cannot be made of, OSError for the disk."""
+    """Write both files.
+
+    Raises EngineError for what the spec cannot be made of, LogOptionError, OSError for the disk.
+    """
     folder = containers.runtime.bundle(container.id)
     (folder / "rootfs").mkdir(parents=True, exist_ok=True)
     spec = build_spec(container, _surroundings(containers, container, folder))
@@ -79,7 +82,7 @@ def find_init(path: str) -> str:
 
 
 def shim_config(containers: "Containers", container: Container, plan: Json) -> Json:
-    """shim.json."""
+    """shim.json. Raises LogOptionError."""
     config, host = container.config, container.host_config
     height, width = host["ConsoleSize"]
     return {
@@ -88,52 +91,8 @@ def shim_config(containers: "Containers", container: Container, plan: Json) -> J
         "runtime": find_runtime(host["Runtime"], containers.config.runtimes),
         "stdin": bool(config["OpenStdin"]),
         "stdin_once": bool(config["StdinOnce"]),
-        "log": log_config(container),
+        "log": logdrivers.shim_log(container),
         "network": plan,
         "console": [width, height] if container.tty and (height or width) else None,
         "init": None,
     }
-
-
-def log_config(container: Container) -> Json | None:
-    """shim.json's "log"; None when the log driver is `none`."""
-    log = container.host_config["LogConfig"]
-    if log["Type"] != "json-file":
-        return None
-    options = log["Config"]
-    return {
-        "driver": "json-file",
-        "path": container.log_path,
-        "max_size": parse_size(options.get("max-size", "-1")),
-        "max_file": int(options.get("max-file", "1")),
-        "compress": options.get("compress", "false") == "true",
-        "attrs": _attributes(container, options),
-    }
-
-
-def parse_size(text: str) -> int:
-    """`10m` → bytes, `-1` for no limit. Raises EngineError."""
-    if text == "-1":
-        return -1
-    number = text.lower().removesuffix("b").removesuffix("i")
-    unit = number[-1:] if number[-1:].isalpha() else ""
-    try:
-        return int(float(number.removesuffix(unit)) * _UNITS[unit])
-    except (ValueError, KeyError):
-        raise EngineError(f"invalid size: '{text}'") from None
-
-
-def _attributes(container: Container, options: dict[str, str]) -> dict[str, str]:
-    """The labels and variables that `labels` and `env` name, and the tag."""
-    found: dict[str, str] = {}
-    labels = container.config["Labels"] or {}
-    for name in filter(None, options.get("labels", "").split(",")):
-        if name in labels:
-            found[name] = labels[name]
-    variables = dict(entry.partition("=")[::2] for entry in container.config["Env"] or [])
-    for name in filter(None, options.get("env", "").split(",")):
-        if name in variables:
-            found[name] = variables[name]
-    if options.get("tag"):
-        found["tag"] = options["tag"]
-    return found

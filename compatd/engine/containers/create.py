@@ -4,6 +4,7 @@ import platform as machine
 import socket
 from typing import TYPE_CHECKING, Any
 
+from compatd.engine import logdrivers
 from compatd.engine.containers import hostconfig, merge, mountpoints, names, validate
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.runtimes import find_runtime
@@ -47,9 +48,7 @@ async def create(
     if platform and image:
         _check_platform(reference, platform, image_config)
     merge.merge_config(config, image_config.get("config") or image_config.get("Config"))
-    validate.check_log_config(
-        host["LogConfig"], containers.config.log_driver, dict(containers.config.log_opts)
-    )
+    logdrivers.check(host["LogConfig"], containers.config.log_driver, dict(containers.config.log_opts))
     container = _container(containers, config, host, image, name)
     try:
         container.networking = endpoints

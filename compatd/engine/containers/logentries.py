@@ -88,8 +88,7 @@ class Converter:
         return b"".join(out)
 
     def _some(self, lines: bytes) -> bytes:
-        query, out = self._query, []
-        wanted = {b"out": query.stdout, b"err": query.stderr}
+        out: list[bytes] = []
         for text, end, stream, when, odd in _ENTRY.findall(lines):
             attrs: dict[str, str] = {}
             if odd:
@@ -101,22 +100,28 @@ class Converter:
                 continue
             else:
                 text += _ENDS[end]
-            key = _padded(when)
-            if key < self._since:
-                continue
-            if self._until and key > self._until:
-                self.done = True
+            if not self._take(out, stream, text, _padded(when), attrs):
                 break
-            if not wanted[stream]:
-                continue
-            if query.details:
-                text = _attributes(attrs) + b" " + text
-            if query.timestamps:
-                text = key + b"Z " + text
-            if self._framed:
-                out.append(_HEADS[stream][len(text)])
-            out.append(text)
         return b"".join(out)
+
+    def _take(self, out: list[bytes], stream: bytes, text: bytes, key: bytes, attrs: dict[str, str]) -> bool:
+        """Add one entry of `out` or `err`, if it is asked for; False when no later one will be."""
+        query = self._query
+        if key < self._since:
+            return True
+        if self._until and key > self._until:
+            self.done = True
+            return False
+        if not (query.stdout if stream == b"out" else query.stderr):
+            return True
+        if query.details:
+            text = _attributes(attrs) + b" " + text
+        if query.timestamps:
+            text = key + b"Z " + text
+        if self._framed:
+            out.append(_HEADS[stream][len(text)])
+        out.append(text)
+        return True
 
 
 def _parse(line: bytes) -> tuple[bytes, bytes, bytes, dict[str, str]] | None:

@@ -9,6 +9,7 @@ from compatd.engine.containers.model import Container
 from compatd.engine.containers.restart import RestartPolicy
 from compatd.engine.containers.times import now
 from compatd.engine.errors import Conflict, EngineError, InvalidParameter, NotModified
+from compatd.engine.logdrivers import LogOptionError
 from runtime.client import RuntimeError_
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _PREFIX = (
     "failed to create task for container: failed to create shim task: "
     "OCI runtime create failed: runc create failed: "
 )
+LOG_FAILURE = "failed to initialize logging driver: "
 _DENIED, _NOT_FOUND, _UNKNOWN = 126, 127, 128
 _BAD_COMMAND = (
     "executable file not found",
@@ -112,7 +114,10 @@ async def _run(containers: "Containers", container: Container, by_hand: bool) ->
             container.restart_count = 0
             container.restart = RestartPolicy(container.host_config["RestartPolicy"])
             container.manually_stopped = False
-        bundle.write_bundle(containers, container, lease.plan)
+        try:
+            bundle.write_bundle(containers, container, lease.plan)
+        except LogOptionError as error:
+            raise _no_log(container, f"{LOG_FAILURE}{error}") from None
         began = now()
         attachments = [attachment for _, attachment in container.pending]
         container.pending = []
@@ -131,12 +136,19 @@ async def _run(containers: "Containers", container: Container, by_hand: bool) ->
 
 def _translate(container: Container, error: RuntimeError_) -> EngineError:
     text = error.message
+    if text.startswith(LOG_FAILURE):
+        return _no_log(container, text)
     if text.startswith(_PLAIN):
         container.state.exit_code = _UNKNOWN
         return EngineError(text)
     code, translated = explain(f"{_PREFIX}{text}: unknown")
     container.state.exit_code = code
     return translated
+
+
+def _no_log(container: Container, text: str) -> EngineError:
+    container.state.exit_code, error = explain(f"failed to create task for container: {text}")
+    return error
 
 
 def _write_files(containers: "Containers", container: Container) -> None:

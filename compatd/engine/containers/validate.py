@@ -13,25 +13,6 @@ from compatd.engine.sysinfo import SysInfo
 
 Json = dict[str, Any]
 
-LOG_DRIVERS = frozenset({"json-file", "none"})
-_JSON_FILE_OPTIONS = frozenset(
-    {
-        "max-file",
-        "max-size",
-        "compress",
-        "labels",
-        "labels-regex",
-        "env",
-        "env-regex",
-        "tag",
-        "mode",
-        "max-buffer-size",
-        "cache-disabled",
-        "cache-max-size",
-        "cache-max-file",
-        "cache-compress",
-    }
-)
 _PORT_RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?\Z")
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _RESTART_POLICIES = ("no", "always", "on-failure", "unless-stopped")
@@ -220,24 +201,3 @@ def check_platform(config: Json | None, host: Json, info: SysInfo) -> list[str]:
             "Your kernel does not support cgroup namespaces.  Cgroup namespace setting discarded."
         )
     return warnings
-
-
-def check_log_config(log: Json, default_driver: str, default_options: dict[str, str]) -> None:
-    """Fill in the daemon's log driver and options in place, then check them."""
-    log["Type"] = log["Type"] or default_driver
-    if log["Type"] == default_driver:
-        log["Config"] = {**default_options, **log["Config"]}
-    driver = log["Type"]
-    if driver not in LOG_DRIVERS:
-        raise InvalidParameter(f"logger: no log driver named '{driver}' is registered")
-    if driver != "json-file":
-        return
-    options = log["Config"]
-    for name in options:
-        if name not in _JSON_FILE_OPTIONS:
-            raise InvalidParameter(f"unknown log opt '{name}' for json-file log driver")
-    files = options.get("max-file", "1")
-    if not files.isdecimal():
-        raise InvalidParameter(f'strconv.Atoi: parsing "{files}": invalid syntax')
-    if int(files) < 1:
-        raise InvalidParameter("max-file cannot be less than 1")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from compatd.engine.containers.logentries import Converter, LogQuery, moment_key
-from compatd.engine.containers.logs import LogReader
+from compatd.engine.containers.logfiles import LogReader
 from compatd.engine.timestamps import from_rfc3339
 
 TIME = "2026-11-27T18:14:58.{}Z"

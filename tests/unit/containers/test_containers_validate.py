@@ -6,6 +6,7 @@ import pytest
 
 from apispec import Version
 from compatd.api.create_compat import adapt
+from compatd.engine import logdrivers
 from compatd.engine.containers import mountspec, validate
 from compatd.engine.containers.hostconfig import user_host_config
 from compatd.engine.containers.merge import user_config
@@ -140,12 +141,12 @@ def test_working_directory() -> None:
 
 def test_log_drivers() -> None:
     log = {"Type": "", "Config": {"max-size": "1m"}}
-    validate.check_log_config(log, "json-file", {"max-file": "3"})
+    logdrivers.check(log, "json-file", {"max-file": "3"})
     assert log == {"Type": "json-file", "Config": {"max-file": "3", "max-size": "1m"}}
     with pytest.raises(InvalidParameter, match="unknown log opt 'x' for json-file log driver"):
-        validate.check_log_config({"Type": "json-file", "Config": {"x": "1"}}, "json-file", {})
-    with pytest.raises(InvalidParameter, match="no log driver named 'nope' is registered"):
-        validate.check_log_config({"Type": "nope", "Config": {}}, "json-file", {})
+        logdrivers.check({"Type": "json-file", "Config": {"x": "1"}}, "json-file", {})
+    with pytest.raises(InvalidParameter, match='plugin "nope" not found'):
+        logdrivers.check({"Type": "nope", "Config": {}}, "json-file", {})
 
 
 @pytest.mark.parametrize(

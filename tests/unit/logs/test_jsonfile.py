@@ -228,6 +228,7 @@ def test_compressed_rotation(tmp_path: Path) -> None:
     log = LogFile(str(path), max_size=1, max_file=3, compress=True)
     for number in range(3):
         log.write(entry(number))
+    log.close()  # waits for what is being compressed
     assert gzip.decompress((tmp_path / "x.log.1.gz").read_bytes()) == entry(1)
     assert gzip.decompress((tmp_path / "x.log.2.gz").read_bytes()) == entry(0)
     assert path.read_bytes() == entry(2)

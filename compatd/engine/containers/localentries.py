@@ -1,0 +1,90 @@
+"""From records of a local log (`runtime.logs.local`) to what `docker logs` gets."""
+
+from collections.abc import Iterator
+
+from compatd.engine.containers.logentries import Converter
+from compatd.engine.timestamps import rfc3339
+
+_SOURCES = {b"stdout": b"out", b"stderr": b"err"}
+
+
+class LocalConverter(Converter):
+    """As Converter, for whole records."""
+
+    def feed(self, lines: bytes) -> bytes:
+        """`lines` are whole records."""
+        out: list[bytes] = []
+        for record in records(lines):
+            try:
+                entry = decode(record)
+            except (IndexError, ValueError, KeyError):
+                continue  # damaged
+            if not self._take(out, *entry):
+                break
+        return b"".join(out)
+
+
+def records(data: bytes) -> Iterator[bytes]:
+    """The messages between the lengths."""
+    position = 0
+    while position + 8 <= len(data):
+        size = int.from_bytes(data[position : position + 4], "big")
+        yield data[position + 4 : position + 4 + size]
+        position += size + 8
+
+
+def decode(record: bytes) -> tuple[bytes, bytes, bytes, dict[str, str]]:
+    """Stream (`out` or `err`), text with its newline, time as moment_key writes it, attributes.
+
+    Raises IndexError, ValueError or KeyError for what is no record.
+    """
+    source, at, line, cut = b"", 0, b"", False
+    attrs: dict[str, str] = {}
+    for field, value in _fields(record):
+        if field == 1 and isinstance(value, bytes):
+            source = value
+        elif field == 2 and isinstance(value, int):
+            at = value
+        elif field == 3 and isinstance(value, bytes):
+            line = value
+        elif field == 4:
+            cut = bool(value)
+        elif field == 5 and isinstance(value, bytes):
+            cut = not any(inner == 1 and last for inner, last in _fields(value))
+        elif field == 6 and isinstance(value, bytes):
+            pair = {inner: text for inner, text in _fields(value) if isinstance(text, bytes)}
+            attrs[pair.get(1, b"").decode()] = pair.get(2, b"").decode("utf-8", "replace")
+    return _SOURCES[source], line if cut else line + b"\n", _key(at), attrs
+
+
+def _key(at: int) -> bytes:
+    whole, _, fraction = rfc3339(at).removesuffix("Z").partition(".")
+    return f"{whole}.{fraction:0<9}".encode()
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    position = 0
+    while position < len(data):
+        key, position = _varint(data, position)
+        if key & 7 == 0:
+            number, position = _varint(data, position)
+            yield key >> 3, number
+        elif key & 7 == 2:
+            size, position = _varint(data, position)
+            if position + size > len(data):
+                raise ValueError("cut off")
+            yield key >> 3, data[position : position + size]
+            position += size
+        else:
+            raise ValueError("unknown kind of field")
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
