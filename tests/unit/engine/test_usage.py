@@ -1,0 +1,112 @@
+"""How much space things take, in both shapes."""
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from compatd.engine.containers.sizes import folder_size
+from compatd.engine.errors import InvalidParameter
+from compatd.engine.usage import Usage
+
+Json = dict[str, Any]
+
+
+class Images:
+    def __init__(self) -> None:
+        self.index = SimpleNamespace(layers={"a": SimpleNamespace(size=100), "b": SimpleNamespace(size=20)})
+
+    def list(self, filters: Json, *, shared_size: bool) -> list[Json]:
+        assert shared_size
+        return [
+            {"Id": "1", "Containers": 2, "Size": 100, "SharedSize": 100},
+            {"Id": "2", "Containers": 0, "Size": 120, "SharedSize": 100},
+        ]
+
+
+class Containers:
+    counts = 0
+
+    async def list(self, *, all: bool, size: bool) -> list[Json]:
+        assert all
+        assert size
+        Containers.counts += 1
+        await asyncio.sleep(0)
+        return [
+            {"Id": "1", "State": "running", "SizeRw": 5, "ImageManifestDescriptor": {}},
+            {"Id": "2", "State": "exited", "SizeRw": 7},
+        ]
+
+
+class Volumes:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def find_all(self) -> list[Json]:
+        return [
+            {"Name": name, "Mountpoint": str(self.root / name), "Options": options}
+            for name, options in (("used", None), ("idle", None), ("nfs", {"type": "nfs"}))
+        ]
+
+    def users(self, name: str) -> set[str]:
+        return {"c"} if name == "used" else set()
+
+
+def usage(root: Path) -> Usage:
+    for name, size in (("used", 30), ("idle", 12)):
+        (root / name).mkdir(exist_ok=True)
+        (root / name / "file").write_bytes(b"x" * size)
+    neighbours: Any = (Images(), Containers(), Volumes(root))
+    return Usage(*neighbours)
+
+
+def test_all(tmp_path: Path) -> None:
+    found = asyncio.run(usage(tmp_path).disk_usage())
+    assert found["LayersSize"] == 120
+    image, container, volume = found["ImageUsage"], found["ContainerUsage"], found["VolumeUsage"]
+    assert (image["ActiveCount"], image["TotalCount"], image["TotalSize"], image["Reclaimable"]) == (1, 2, 120, 20)  # fmt: skip # noqa: E501
+    assert container == {
+        "ActiveCount": 1,
+        "TotalCount": 2,
+        "TotalSize": 12,
+        "Reclaimable": 7,
+        "Items": [{"Id": "1", "State": "running", "SizeRw": 5}, {"Id": "2", "State": "exited", "SizeRw": 7}],
+    }
+    assert [one["UsageData"] for one in found["Volumes"]] == [
+        {"RefCount": 1, "Size": 30},
+        {"RefCount": 0, "Size": 12},
+    ]
+    assert (volume["ActiveCount"], volume["TotalSize"], volume["Reclaimable"]) == (1, 42, 12)
+    assert (found["BuildCache"], found["BuildCacheUsage"]) == ([], {})
+
+
+def test_some_kinds(tmp_path: Path) -> None:
+    found = asyncio.run(usage(tmp_path).disk_usage(["volume", "build-cache"]))
+    assert set(found) == {"VolumeUsage", "Volumes", "BuildCacheUsage", "BuildCache"}
+    with pytest.raises(InvalidParameter, match="unknown object type: bogus"):
+        asyncio.run(usage(tmp_path).disk_usage(["image", "bogus"]))
+
+
+def test_who_asks_meanwhile_gets_the_same(tmp_path: Path) -> None:
+    async def both() -> None:
+        counter = usage(tmp_path)
+        Containers.counts = 0
+        await asyncio.gather(counter.disk_usage(["container"]), counter.disk_usage(["container"]))
+        assert Containers.counts == 1
+        await counter.disk_usage(["container"])
+        assert Containers.counts == 2
+
+    asyncio.run(both())
+
+
+def test_size_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/file").write_bytes(b"x" * 10)
+    os_link = tmp_path / "hard"
+    os_link.hardlink_to(tmp_path / "sub/file")
+    (tmp_path / "to-file").symlink_to("sub/file")
+    (tmp_path / "to-folder").symlink_to("sub")
+    assert folder_size(str(tmp_path)) == 10 + len("sub/file") + len("sub")
+    assert folder_size(str(tmp_path / "missing")) == 0
