@@ -14,17 +14,19 @@ import sys
 from runtime import syscalls as s
 from runtime.init import users
 from runtime.init.child import NEW_CONSOLE
-from runtime.init.errors import PREFIX, InitError, UserError
+from runtime.init.errors import PREFIX, InitError, StepError, UserError, reason
+from runtime.init.mounts import tree_within
 from runtime.init.options import WITHIN
 from runtime.init.road import Road
 from runtime.init.rootfs import OverlayRoot, RootPropagation
+from runtime.init.sources import layers_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from runtime.spec import Process, RootPlan, Spec
+    from runtime.spec import Mount, Process, RootPlan, Spec
 
 _PREFIXES = ("runc create failed: ", "runc run failed: ", "runc start failed: ", "runc exec failed: ")
 
@@ -103,16 +105,22 @@ class External:
         os.makedirs(bundle, mode=0o700, exist_ok=True)
         rootfs = os.path.realpath(spec.get("root", {}).get("path", ""))
         overlay = root.get("overlay")
+        mounts = spec.get("mounts", [])
         if overlay:
             s.unshare(s.CLONE_NEWNS)
             road = Road(rootfs, None, None)
             RootPropagation().run(road)
             here = os.getcwd()
-            OverlayRoot(overlay).run(road)
-            os.chdir(here)
-            os.close(road.root)
+            try:
+                mounts = self._prepared(mounts, rootfs)
+                OverlayRoot(overlay).run(road)
+                os.close(road.root)
+            except StepError as error:
+                raise InitError(f"{PREFIX}{error}") from None
+            finally:
+                os.chdir(here)
         with open(os.path.join(bundle, "config.json"), "w", encoding="utf-8") as file:
-            json.dump(adapted(spec, rootfs, netns), file)
+            json.dump(adapted({**spec, "mounts": mounts}, rootfs, netns), file)
         pid_file = os.path.join(self.folder, "pid")
         command = ["create", "--bundle", bundle, "--pid-file", pid_file]
         listener = self._listener() if console is not None else None
@@ -126,6 +134,44 @@ class External:
             return child
         finally:
             self._close(listener)
+
+    def _prepared(self, mounts: list[Mount], rootfs: str) -> list[Mount]:
+        """The mounts with those that only we understand made ready in our folder, as plain binds.
+
+        Who may write to a volume can change a path in it after it was looked at, and another runtime goes by
+        paths: so it gets the path of a mount of what was opened. Raises OSError, StepError.
+        """
+        result = []
+        for number, mount in enumerate(mounts):
+            options = mount.get("options", [])
+            within = next((word[len(WITHIN) :] for word in options if word.startswith(WITHIN)), "")
+            if mount.get("type") == "image" and "lower" in mount:
+                tree = layers_tree(mount["lower"], mount.get("subpath", ""), rootfs)
+            elif within:
+                try:
+                    tree = tree_within(within, mount["source"])
+                except OSError as error:
+                    text = f"stat {mount['source']}: {reason(error)}"
+                    raise StepError(
+                        f'error mounting "{mount["source"]}" to rootfs at "{mount["destination"]}": {text}'
+                    ) from None
+            else:
+                result.append(mount)
+                continue
+            place = os.path.join(self.folder, f"mount-{number}")
+            if os.fstat(tree).st_mode & 0o170000 == 0o040000:
+                os.makedirs(place, exist_ok=True)
+            else:
+                os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            target = os.open(place, s.O_PATH | os.O_CLOEXEC)
+            s.move_mount(tree, target)
+            os.close(target)
+            os.close(tree)
+            words = [word for word in options if not word.startswith(WITHIN)]
+            result.append(
+                {"destination": mount["destination"], "type": "bind", "source": place, "options": words}
+            )
+        return result
 
     def enter(
         self, process: Process, *, stdio: tuple[int, int, int], console: int | None = None, name: str = "exec"
@@ -219,11 +265,6 @@ def adapted(spec: Spec, rootfs: str, netns: int | None) -> dict[str, Any]:
     result: dict[str, Any] = {**spec, "root": {**spec.get("root", {}), "path": rootfs}}
     if "process" in spec:
         result["process"] = _resolved(spec["process"], rootfs)
-    if "mounts" in spec:
-        result["mounts"] = [
-            {**mount, "options": [word for word in mount.get("options", []) if not word.startswith(WITHIN)]}
-            for mount in spec["mounts"]
-        ]
     if netns is not None:
         linux = result["linux"] = {**spec.get("linux", {})}
         spaces = [space for space in linux.get("namespaces", []) if space["type"] != "network"]

@@ -21,6 +21,8 @@ class Mount(TypedDict, total=False):
     type: str
     source: str
     options: list[str]
+    lower: list[str]  # ours, with type `image`: its layers' folders, top first
+    subpath: str  # ours, with type `image`: what is mounted of it
 
 
 class User(TypedDict, total=False):

@@ -28,7 +28,9 @@ async def container_create(engine: Engine, call: Call) -> Answer:
     body: dict[str, Any] = call.body or {}
     warnings = adapt(body, call.version)
     platform = (call.query.get("platform") or "") if call.version >= "1.41" else ""
-    answer = await engine.containers.create(body, call.query.get("name") or "", platform)
+    answer = await engine.containers.create(
+        body, call.query.get("name") or "", platform, old_readonly=call.version < "1.44"
+    )
     answer["Warnings"] += warnings
     return Json(answer, status=201)
 

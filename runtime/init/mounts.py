@@ -60,7 +60,7 @@ class Bind(_Mount):
         options = self.options
         flags = s.OPEN_TREE_CLONE | (s.AT_RECURSIVE if options.flags & s.MS_REC else 0)
         try:
-            tree = self._open_source(flags)
+            tree = self.open_source(road, flags)
         except OSError as error:
             raise StepError(f"stat {self.source}: {reason(error)}") from None
         folder = os.fstat(tree).st_mode & 0o170000 == 0o040000
@@ -81,17 +81,11 @@ class Bind(_Mount):
         os.close(target)
         os.close(tree)
 
-    def _open_source(self, flags: int) -> int:
-        within = self.options.within
-        if not within:
+    def open_source(self, road: Road, flags: int) -> int:
+        """A detached copy of the source. flags: those of open_tree."""
+        if not self.options.within:
             return s.open_tree(s.AT_FDCWD, self.source, flags)
-        root = os.open(within, s.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        below = os.path.relpath(self.source, within)
-        source = s.openat2(root, below, s.O_PATH, s.RESOLVE_BENEATH | s.RESOLVE_NO_SYMLINKS)
-        tree = s.open_tree(source, b"", flags)
-        os.close(source)
-        os.close(root)
-        return tree
+        return tree_within(self.options.within, self.source, flags)
 
     def _check_target(self, road: Road, target: int, tree: int) -> None:
         """Nothing may cover the root, /proc or a part of it (CVE-2019-16884), however it is spelt."""
@@ -100,6 +94,20 @@ class Bind(_Mount):
         if not inside:
             raise StepError(f'mountpoint "{real}" is on the top of rootfs "{road.rootfs}"')
         _refuse_in_proc(real, inside, tree)
+
+
+def tree_within(root: str, path: str, flags: int = s.OPEN_TREE_CLONE) -> int:
+    """A detached copy of the mount that `path` is; a link on the way from `root` to it is ELOOP."""
+    base = os.open(root, s.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        below = os.path.relpath(path, root)
+        source = s.openat2(base, below, s.O_PATH, s.RESOLVE_BENEATH | s.RESOLVE_NO_SYMLINKS)
+        try:
+            return s.open_tree(source, b"", flags)
+        finally:
+            os.close(source)
+    finally:
+        os.close(base)
 
 
 def _refuse_in_proc(path: str, inside: str, tree: int) -> None:

@@ -19,6 +19,7 @@ from runtime.init.restrict import (
     Sysctl,
     WorkingDirectory,
 )
+from runtime.init.sources import ImageMount
 from runtime.init.rootfs import BindRoot, FinalPropagation, OverlayRoot, Pivot, ReadonlyRoot, RootPropagation
 
 TYPE_CHECKING = False
@@ -49,6 +50,9 @@ def mount_operation(mount: Mount, *, cgroup_namespace: bool) -> Operation:
     kind = mount.get("type", "")
     source = mount.get("source", "") or kind
     destination = mount["destination"]
+    if kind == "image" and "lower" in mount:
+        parsed.flags |= s.MS_BIND
+        return ImageMount(source, destination, parsed, mount["lower"], mount.get("subpath", ""))
     if parsed.bind or kind == "bind":
         parsed.flags |= s.MS_BIND
         return Bind(source, destination, parsed)

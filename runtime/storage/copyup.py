@@ -38,15 +38,18 @@ def run(arguments: dict[str, Any], fds: list[int]) -> dict[str, Any]:
 
     Arguments: "overlay": `Overlay.root_plan(...)["overlay"]` (only "lower" is used); "path": the absolute
     path in the container; "mount": an empty folder of the host to mount on (unseen by others);
-    "target_fd": index into `fds` of the volume's folder.
-    Answer: {"copied": false} when the volume has content or the image has nothing there; {"copied": true,
-    "entries": n}; or {"error": text}. The volume's folder takes owner and mode of the image's.
+    "target_fd": index into `fds` of the volume's folder, -1 to only look what the image has.
+    Answer: {"copied": false} when the volume has content or the image no folder there, with "file": true
+    when it has something else; {"copied": true, "entries": n}; or {"error": text}. The volume's folder takes
+    owner and mode of the image's. Of a look: {"copied": false, "folder": whether there is one}.
     """
-    target = fds[arguments.get("target_fd", 0)]
+    index = arguments.get("target_fd", 0)
+    target = fds[index] if index >= 0 else -1
     try:
-        with os.scandir(target) as found:
-            if next(found, None) is not None:
-                return {"copied": False}
+        if target >= 0:
+            with os.scandir(target) as found:
+                if next(found, None) is not None:
+                    return {"copied": False}
         syscalls.unshare(syscalls.CLONE_NEWNS)
         syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
         mount_lower(arguments["overlay"]["lower"], arguments["mount"])
@@ -58,9 +61,11 @@ def run(arguments: dict[str, Any], fds: list[int]) -> dict[str, Any]:
             resolve = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
             source = syscalls.openat2(root, path, flags, resolve)
         except FileNotFoundError:
-            return {"copied": False}
+            return {"copied": False, "folder": False}
         except NotADirectoryError:
-            return {"error": f"source {arguments['path']} is not directory"}
+            return {"copied": False, "folder": False, "file": True}
+        if target < 0:
+            return {"copied": False, "folder": True}
         os.umask(0)
         copier = Copier()
         copier.folder(source, target)

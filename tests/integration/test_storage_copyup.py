@@ -86,7 +86,7 @@ def test_links_lead_around_inside_the_image_only(overlay: Overlay, tmp_path: Pat
     os.symlink("../" * 20 + str(tmp_path / "secret").lstrip("/"), root / "out")
     assert copy(overlay, "/link", tmp_path / "one")["copied"] is True
     assert (tmp_path / "one/file").read_text() == "1"
-    assert copy(overlay, "/out", tmp_path / "two") == {"copied": False}
+    assert copy(overlay, "/out", tmp_path / "two")["copied"] is False
     assert list((tmp_path / "two").iterdir()) == []
 
 
@@ -96,12 +96,12 @@ def test_a_volume_with_content_stays_as_it_is(overlay: Overlay, tmp_path: Path) 
     (tmp_path / "volume").mkdir()
     (tmp_path / "volume/mine").write_text("m")
     assert copy(overlay, "/data", tmp_path / "volume") == {"copied": False}
-    assert copy(overlay, "/nowhere", tmp_path / "empty") == {"copied": False}
+    assert copy(overlay, "/nowhere", tmp_path / "empty") == {"copied": False, "folder": False}
 
 
 def test_a_file_is_no_folder(overlay: Overlay, tmp_path: Path) -> None:
     (diff(overlay, LOWER) / "file").write_text("1")
-    assert copy(overlay, "/file", tmp_path / "volume")["error"] == "source /file is not directory"
+    assert copy(overlay, "/file", tmp_path / "volume") == {"copied": False, "folder": False, "file": True}
 
 
 def test_the_init_layer_keeps_the_images_folders_and_hides_its_files(overlay: Overlay) -> None:

@@ -10,7 +10,7 @@ from compatd.engine import logdrivers
 from compatd.engine.containers.ipc import shm_path
 from compatd.engine.containers.joining import pid_of, shared_shm
 from compatd.engine.containers.model import Container
-from compatd.engine.containers.runtimes import find_runtime
+from compatd.engine.containers.runtimes import find_runtime, why_not_recursive
 from compatd.engine.containers.security import parse_security_options
 from compatd.engine.containers.spec import Surroundings, build_spec
 from compatd.engine.errors import EngineError
@@ -47,15 +47,24 @@ def _surroundings(containers: "Containers", container: Container, folder: Path) 
         pid_of=lambda kind, other: pid_of(containers, kind, other),
         shm_of=lambda other: shared_shm(containers, other),
         own_shm=str(shm_path(container)),
-        volume_options=lambda name: containers.volumes.get(name)["Options"] or {},
+        layers_of=lambda chain_ids: _layers(containers, chain_ids),
+        recursive_readonly=why_not_recursive(
+            container.host_config["Runtime"], find_runtime(container.host_config["Runtime"], config.runtimes)
+        ),
         seccomp=lambda option, names: _seccomp(option, names, config.seccomp_profile),
         security=security,
         capabilities=containers.capabilities,
         cgroup_v2=containers.info.cgroup_v2,
         cgroup_parent=config.cgroup_parent,
         ulimits=config.default_ulimits,
+        cdi_folders=config.cdi_folders,
         init=find_init(config.init_path) if wants_init(container, config.init) else "",
     )
+
+
+def _layers(containers: "Containers", chain_ids: list[str]) -> list[str]:
+    """The folders of an image's layers, top first, without the files that containers get."""
+    return [str(path) for path in containers.storage.lower(chain_ids)[1:]]
 
 
 def _seccomp(option: str, names: list[str], daemons: str) -> Json | None:

@@ -21,11 +21,12 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 
 async def create(
-    containers: "Containers", body: Json, name: str, platform: str
+    containers: "Containers", body: Json, name: str, platform: str, *, old_readonly: bool = False
 ) -> tuple[Container, list[str]]:
     """Make a container; it is in the store when this returns. Gives it with the warnings for the client.
 
-    `body` is the request's (API: ContainerConfig with HostConfig and NetworkingConfig) in its newest form.
+    `body` is the request's (API: ContainerConfig with HostConfig and NetworkingConfig) in its newest form;
+    old_readonly: as `mountpoints.register` takes it.
     Raises InvalidParameter, NotFound (image, volume driver), Conflict (name).
     """
     if not any(field in merge.CONFIG_FIELDS for field in body):
@@ -54,7 +55,7 @@ async def create(
         container.networking = endpoints
         container.network_settings = containers.networks.idle_settings(container)
         parse_security_options(host["SecurityOpt"])
-        await _build(containers, container)
+        await _build(containers, container, old_readonly)
     except BaseException:
         _undo(containers, container)
         raise
@@ -119,8 +120,8 @@ def _container(containers: "Containers", config: Json, host: Json, image: Any, n
     return container
 
 
-async def _build(containers: "Containers", container: Container) -> None:
-    mountpoints.register(containers, container)
+async def _build(containers: "Containers", container: Container, old_readonly: bool) -> None:
+    mountpoints.register(containers, container, old_readonly=old_readonly)
     containers.container_folder(container.id).mkdir(mode=0o710, parents=True)
     containers.storage.create_rw(container.id)
     await mountpoints.populate(containers, container)

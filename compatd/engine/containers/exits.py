@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from compatd.engine.containers import ipc, remove, start
+from compatd.engine.containers import ipc, mountpoints, remove, start
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.restart import RestartPolicy
 from compatd.engine.containers.times import now
@@ -131,6 +131,7 @@ async def free(containers: "Containers", container: Container) -> None:
     except (RuntimeError_, OSError) as error:
         logger.warning("freeing container %s: %s", container.id, error)
     ipc.unmount_shm(container)
+    await mountpoints.drop_volumes(containers, container)
     containers.networks.release(container.id)
     container.network_settings = containers.networks.idle_settings(container, container.network_settings)
     for point in container.mounts:

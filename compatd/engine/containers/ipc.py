@@ -6,14 +6,10 @@ below the container's folder, for as long as the container runs.
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from compatd.engine.containers.model import Container
 from compatd.engine.errors import EngineError
 from runtime import syscalls
-
-if TYPE_CHECKING:
-    from compatd.engine.containers.service import Containers
 
 
 def shm_path(container: Container) -> Path:

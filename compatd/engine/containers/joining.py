@@ -47,7 +47,7 @@ def shared_shm(containers: "Containers", reference: str) -> str:
         raise type(error)(prefix + error.message) from None
     mode = str(other.host_config["IpcMode"])
     if mode == "host":
-        return "/dev/shm"  # noqa: S108
+        return "/dev/shm"
     if mode.startswith("container:"):  # it has a third one's
         return shared_shm(containers, mode.partition(":")[2])
     if not shm_path(other).is_dir():

@@ -1,12 +1,16 @@
 """From a create request's mount options to a container's mount points, with the volumes made on the way."""
 
+import asyncio
+import contextlib
 import os
+import posixpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compatd.engine.containers import mountspec
 from compatd.engine.containers.model import Container
-from compatd.engine.errors import EngineError, InvalidParameter
+from compatd.engine.errors import EngineError, InvalidParameter, NotFound
+from runtime import syscalls
 
 if TYPE_CHECKING:
     from compatd.engine.containers.service import Containers
@@ -14,9 +18,10 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-def register(containers: "Containers", container: Container) -> None:
+def register(containers: "Containers", container: Container, *, old_readonly: bool = False) -> None:
     """Set `container.mounts` from VolumesFrom, Binds, Mounts and the config's Volumes; later ones win.
 
+    old_readonly: read-only binds leave mounts below them writable, as before API 1.44.
     Volumes are made and noted as used. On an error they are released again.
     Raises InvalidParameter `Duplicate mount point: …` and what `mountspec` and volumes raise.
     """
@@ -26,6 +31,9 @@ def register(containers: "Containers", container: Container) -> None:
         taken = _binds(containers, container, points)
         _mounts(containers, container, points, taken)
         _anonymous(containers, container, points)
+        for point in points.values():
+            if old_readonly and point["Type"] == "bind" and point["ReadOnly"]:
+                point["Options"] = {**point["Options"], "ReadOnlyNonRecursive": True}
     except EngineError:
         container.mounts = list(points.values())
         release(containers, container)
@@ -35,8 +43,10 @@ def register(containers: "Containers", container: Container) -> None:
 
 
 def release(containers: "Containers", container: Container) -> None:
-    """Note that the container uses its volumes no longer."""
+    """Note that the container uses its volumes and images no longer."""
     for point in container.mounts:
+        if point["Type"] == "image" and containers.images.get(point["ImageId"]) is None:
+            containers.images.index.release(point["ChainIds"])
         if point["Type"] == "volume" and point.get("Name"):
             containers.volumes.release(point["Name"], container.id)
 
@@ -86,7 +96,7 @@ def _mounts(containers: "Containers", container: Container, points: dict[str, Js
         if point["Type"] == "volume":
             _attach_volume(containers, container, point)
         elif point["Type"] == "image":
-            raise InvalidParameter("mount type image is not supported by this engine yet")
+            _attach_image(containers, point)
         taken.add(point["Destination"])
         _put(containers, container, points, point)
 
@@ -97,7 +107,7 @@ def _anonymous(containers: "Containers", container: Container, points: dict[str,
         point = mountspec.mount_point({"Type": "volume", "Target": path})
         if point["Destination"] in points or path in tmpfs:
             continue
-        point["Driver"] = container.host_config["VolumeDriver"]
+        point["Driver"], point["FromConfig"] = container.host_config["VolumeDriver"], True
         _attach_volume(containers, container, point)
         point["Mode"] = ""
         points[point["Destination"]] = point
@@ -118,35 +128,118 @@ def _attach_volume(containers: "Containers", container: Container, point: Json) 
     point["Mode"] = point["Mode"] or "z"
 
 
+def _attach_image(containers: "Containers", point: Json) -> None:
+    image = containers.images.resolve(point["Source"])
+    point.update(
+        Name=point["Source"],
+        ImageId=image.id,
+        ChainIds=list(image.chain_ids),
+        Source=str(containers.storage.layer_path(image.chain_ids[-1])) if image.chain_ids else "",
+        RW=False,
+    )
+
+
+async def hold_volumes(containers: "Containers", container: Container) -> None:
+    """Mount the volumes that have options of the driver, for as long as the container runs.
+
+    Raises EngineError; what is held by then goes with the undoing of the start.
+    """
+    for volume in _volumes(containers, container):
+        await containers.volume_mounts.hold(volume, container.id)
+
+
+async def drop_volumes(containers: "Containers", container: Container) -> None:
+    """The inverse of `hold_volumes`; never raises."""
+    for volume in _volumes(containers, container):
+        await containers.volume_mounts.drop(volume, container.id)
+
+
+def adopt_volumes(containers: "Containers", container: Container) -> None:
+    """As `hold_volumes`, of a container that a daemon finds running."""
+    for volume in _volumes(containers, container):
+        containers.volume_mounts.adopt(volume, container.id)
+
+
+def _volumes(containers: "Containers", container: Container) -> list[Json]:
+    found = {point["Name"] for point in container.mounts if point["Type"] == "volume"}
+    volumes = []
+    for name in sorted(found):
+        with contextlib.suppress(NotFound):  # a store that was changed by hand
+            volumes.append(containers.volumes.get(name))
+    return volumes
+
+
 async def populate(containers: "Containers", container: Container) -> None:
     """Copy the image's files into the container's volumes that are empty. Raises EngineError."""
     for point in container.mounts:
         if point["Type"] != "volume" or not point.get("CopyData") or not container.chain_ids:
             continue
-        if (containers.volumes.get(point["Name"])["Options"] or {}).get("type"):
+        volume, user = containers.volumes.get(point["Name"]), f"populate {container.id}"
+        # Mounting may fail, or take long: only when the image has something to be copied.
+        needed = containers.volume_mounts.needed(volume)
+        if needed and not (await _copy_up(containers, container, point, -1)).get("folder"):
             continue
-        source = Path(point["Source"])
-        if any(source.iterdir()):
-            continue
-        await _copy_up(containers, container, point["Destination"], source)
+        try:
+            await containers.volume_mounts.hold(volume, user)
+            # A network's file system may hang: not here, on the loop.
+            subpath = point["Options"].get("Subpath") or ""
+            folder = await asyncio.to_thread(_open_empty, point["Source"], subpath)
+            if folder < 0:
+                continue
+            try:
+                found = await _copy_up(containers, container, point, folder)
+            finally:
+                os.close(folder)
+        except EngineError as error:
+            raise type(error)(f"failed to populate volume: {error.message}") from None
+        finally:
+            await containers.volume_mounts.drop(volume, user)
+        if found.get("file") and point.get("FromConfig"):
+            path = f"{containers.storage.rw / container.id / 'merged'}{point['Destination']}"
+            raise EngineError(f"cannot mount volume over existing file, file exists {path}")
 
 
-async def _copy_up(containers: "Containers", container: Container, path: str, target: Path) -> None:
+async def _copy_up(containers: "Containers", container: Container, point: Json, folder: int) -> Json:
+    """What `runtime.storage.copyup` answers; folder: the volume's, -1 to only look. Raises EngineError."""
     plan = containers.storage.root_plan(container.id, container.chain_ids)
     mount = containers.container_folder(container.id) / "copyup"
+    arguments = {
+        "overlay": plan["overlay"],
+        "path": point["Destination"],
+        "mount": str(mount),
+        "target_fd": 0 if folder >= 0 else -1,
+    }
     mount.mkdir(mode=0o700, exist_ok=True)
-    folder = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        answer = await containers.runtime.worker(
-            "runtime.storage.copyup:run",
-            {"overlay": plan["overlay"], "path": path, "mount": str(mount), "target_fd": 0},
-            [folder],
-        )
+        fds = [folder] if folder >= 0 else []
+        answer: Json = await containers.runtime.worker("runtime.storage.copyup:run", arguments, fds)
     finally:
-        os.close(folder)
-        mount.rmdir()
+        with contextlib.suppress(OSError):
+            mount.rmdir()
     if answer.get("error"):
-        raise EngineError(f"failed to populate volume: {answer['error']}")
+        raise EngineError(str(answer["error"]))
+    return answer
+
+
+def _open_empty(source: str, subpath: str) -> int:
+    """A descriptor of a volume's folder, or of one inside of it, -1 when it is not there or has content."""
+    found = -1
+    try:
+        root = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            below = os.path.relpath(
+                os.path.realpath(posixpath.join(source, subpath)), os.path.realpath(source)
+            )
+            resolve = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
+            found = syscalls.openat2(root, below, os.O_RDONLY | os.O_DIRECTORY, resolve)
+        finally:
+            os.close(root)
+        if not os.listdir(found):
+            return found
+        os.close(found)
+    except OSError:
+        pass  # the start tells what is wrong with it
+    return -1
 
 
 def make_sources(container: Container) -> None:

@@ -5,7 +5,7 @@ import logging
 import shutil
 from typing import TYPE_CHECKING
 
-from compatd.engine.containers import exits, restart, start, stop
+from compatd.engine.containers import exits, mountpoints, restart, start, stop
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.times import now
 from compatd.engine.errors import EngineError
@@ -38,6 +38,7 @@ async def open_all(containers: "Containers") -> None:
 
     await asyncio.gather(*(one(container) for container in loaded if _was_alive(container)))
     containers.networks.settle()
+    containers.volume_mounts.sweep(containers.volumes.find_all())
     _sweep(containers)
     for container in loaded:
         if container.removed:
@@ -75,6 +76,7 @@ async def _adopt(containers: "Containers", container: Container) -> None:
         return
     found = await containers.runtime.adopt(container.id)
     if isinstance(found, Running):
+        mountpoints.adopt_volumes(containers, container)
         settings = containers.networks.adopt(container)
         if settings is not None:
             container.network_settings = settings
@@ -135,9 +137,7 @@ async def _remove(containers: "Containers", container: Container) -> None:
 
 async def _start(containers: "Containers", container: Container) -> None:
     try:
-        async with container.lock:
-            if not container.state.running:
-                await start.start(containers, container, by_hand=False)
+        await start.start_idle(containers, container, by_hand=False)
     except EngineError as error:
         logger.error("failed to start container %s: %s", container.id, error.message)
 

@@ -1,11 +1,16 @@
 """Which OCI runtime a container's name of one stands for (dockerd's `--add-runtime`, `--default-runtime`)."""
 
+import json
 import shutil
+import subprocess
 from typing import Any
 
 from compatd.engine.errors import InvalidParameter
 
 BUILTIN = "compatd"
+_FEATURES: dict[str, list[str] | None] = {}
+"""What mount options the runtimes at these paths say they know; None when they say nothing."""
+
 _STOCK = {"runc": "runc", "io.containerd.runc.v2": "runc", "crun": "crun"}
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -31,3 +36,28 @@ def find_runtime(name: str, configured: dict[str, dict[str, Any]]) -> dict[str, 
         if found:
             return {"path": found, "args": []}
     raise InvalidParameter(f"unknown or invalid runtime name: {name}")
+
+
+def why_not_recursive(name: str, runtime: dict[str, Any] | None) -> str:
+    """Why a runtime (as `find_runtime` gives it) cannot make trees of mounts read-only; "" when it can.
+
+    Asks `<path> features` (OCI runtime spec, features.md) once for each path.
+    """
+    if runtime is None:
+        return ""
+    path = runtime["path"]
+    if path not in _FEATURES:
+        _FEATURES[path] = _mount_options(path)
+    options = _FEATURES[path]
+    if options is None:
+        return f'rro is not supported by runtime "{name}": OCI features struct is not available'
+    return "" if "rro" in options else f'rro is not supported by runtime "{name}"'
+
+
+def _mount_options(path: str) -> list[str] | None:
+    try:
+        done = subprocess.run([path, "features"], capture_output=True, check=True, timeout=10)
+        found = json.loads(done.stdout)["mountOptions"]
+    except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError):
+        return None
+    return [str(option) for option in found]

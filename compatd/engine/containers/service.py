@@ -28,6 +28,7 @@ from compatd.engine.containers.neighbours import Config, Events, Images, Network
 from compatd.engine.containers.registry import Registry
 from compatd.engine.containers.stats import Stats
 from compatd.engine.errors import EngineError
+from compatd.engine.volumemounts import VolumeMounts
 from compatd.engine.volumes import Volumes
 
 Json = dict[str, Any]
@@ -53,6 +54,7 @@ class Containers:
     ) -> None:
         self.config, self.events, self.images = config, events, images
         self.networks, self.volumes, self.runtime, self.storage = networks, volumes, runtime, storage
+        self.volume_mounts = VolumeMounts(runtime)
         self.registry = Registry(store.containers)
         self.health = health.Health(self)
         self.info = sysinfo.detect()
@@ -76,6 +78,7 @@ class Containers:
             (container.id, container.state.running)
             for container in self.registry.all()
             if container.image_id == image_id
+            or any(point.get("ImageId") == image_id for point in container.mounts)
         ]
 
     # What the operations share ---------------------------------------------------------------------------
@@ -155,9 +158,11 @@ class Containers:
         if container:
             self.background(exits.on_event(self, container, message))
 
-    async def create(self, body: Json, name: str = "", platform: str = "") -> Json:
+    async def create(
+        self, body: Json, name: str = "", platform: str = "", *, old_readonly: bool = False
+    ) -> Json:
         """`POST /containers/create`: {"Id", "Warnings"}; see `create.create`."""
-        container, warnings = await create.create(self, body, name, platform)
+        container, warnings = await create.create(self, body, name, platform, old_readonly=old_readonly)
         return {"Id": container.id, "Warnings": warnings}
 
     async def start(self, reference: str) -> None:

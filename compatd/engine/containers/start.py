@@ -108,6 +108,7 @@ async def _run(containers: "Containers", container: Container, by_hand: bool) ->
         container.network_settings = lease.settings
         _write_files(containers, container)
         mountpoints.make_sources(container)
+        await mountpoints.hold_volumes(containers, container)
         ipc.mount_shm(container)
         _volume_events(containers, container)
         if by_hand:

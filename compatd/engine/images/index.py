@@ -75,6 +75,8 @@ class Index:
         table = getattr(self._store, "containers", None)
         for _, document in table.all() if table else ():
             yield from document.get("ChainIds") or ()
+            for point in document.get("MountPoints") or ():
+                yield from point.get("ChainIds") or ()
 
     def release(self, chain_ids: list[str]) -> None:
         """A container with these layers is gone: they go too if nothing else needs them."""

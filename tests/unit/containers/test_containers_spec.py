@@ -47,7 +47,7 @@ def spec_of(
         "pid_of": lambda _, name: {"other": 99}[name],
         "shm_of": {"other": "/other/shm"}.__getitem__,
         "own_shm": "/own/shm",
-        "volume_options": lambda name: {},
+        "layers_of": lambda chain_ids: [f"/l/{chain_id}" for chain_id in reversed(chain_ids)],
         "seccomp": lambda option, names: {"defaultAction": option or "default"},
         "security": parse_security_options(made.host_config["SecurityOpt"]),
         "capabilities": ["CAP_CHOWN", "CAP_KILL", "CAP_SYS_ADMIN"],
@@ -124,7 +124,7 @@ def test_user_mounts_come_sorted_and_replace_defaults() -> None:
     )
     own = [m["destination"] for m in spec["mounts"] if m["destination"].startswith("/x")]
     assert own == ["/x", "/x/t", "/x/y/z"]
-    assert mount(spec, "/x")["options"] == ["rbind", "ro", "rprivate"]
+    assert mount(spec, "/x")["options"] == ["rbind", "rro", "rprivate"]
     assert mount(spec, "/dev/shm")["source"] == "/c"
     assert mount(spec, "/x/t")["options"] == ["nosuid", "nodev", "rprivate", "size=1m", "exec"]
 

@@ -1,13 +1,13 @@
 """Puts the parts of a spec together (OCI runtime spec 1.1)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.security import SecurityOptions
-from compatd.engine.containers.spec.devices import add_devices
+from compatd.engine.containers.spec.devices import add_devices, add_requested
 from compatd.engine.containers.spec.limits import resources
 from compatd.engine.containers.spec.mounts import mounts, propagation_of_root
 from compatd.engine.containers.spec.namespaces import namespaces
@@ -22,10 +22,12 @@ INIT_PATH = "/sbin/docker-init"
 class Surroundings:
     """What a spec depends on besides the container.
 
-    `pid_of` gives the pid of another running container by the kind of namespace to join and its ID or name, `shm_of` its shared /dev/shm; both
-    raise in Docker's words. `own_shm` is the mounted tmpfs of a container that shares its own.
-    `volume_options` the driver's options of a volume by name; `seccomp` a profile for a set of capabilities.
-    `capabilities` are those available here, `cgroup_parent` and `ulimits` the daemon's defaults.
+    `pid_of` gives the pid of another running container by the kind of namespace to join and its ID or name,
+    `shm_of` its shared /dev/shm; both raise in Docker's words. `own_shm` is the mounted tmpfs of a container
+    that shares its own. `layers_of` gives the folders of an image's layers, top first, by its chain IDs;
+    `recursive_readonly` says why the runtime cannot make whole trees read-only, "" when it can. `seccomp` is
+    a profile for a set of capabilities. `capabilities` are those available here, `cgroup_parent` and
+    `ulimits` the daemon's defaults.
     """
 
     root: Path
@@ -33,7 +35,7 @@ class Surroundings:
     pid_of: Callable[[str, str], int]
     shm_of: Callable[[str], str]
     own_shm: str
-    volume_options: Callable[[str], Json]
+    layers_of: Callable[[list[str]], list[str]]
     seccomp: Callable[[str, list[str]], Json | None]
     security: SecurityOptions
     capabilities: list[str]
@@ -42,7 +44,9 @@ class Surroundings:
     systemd_cgroups: bool = False
     ulimits: dict[str, Json] | None = None
     init: str = ""
+    recursive_readonly: str = ""
     time_namespace: bool = False
+    cdi_folders: list[str] = field(default_factory=list)
 
 
 def build_spec(container: Container, around: Surroundings) -> Json:
@@ -80,6 +84,7 @@ def build_spec(container: Container, around: Surroundings) -> Json:
         linux["rootfsPropagation"] = propagation
     if host.get("Annotations"):
         spec["annotations"] = host["Annotations"]
+    add_requested(spec, host, around.cdi_folders)
     return spec
 
 

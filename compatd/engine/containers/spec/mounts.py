@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.mountspec import tmpfs_options
-from compatd.engine.errors import EngineError
+from compatd.engine.errors import EngineError, InvalidParameter, NotFound
 from runtime.init.options import WITHIN
 
 if TYPE_CHECKING:
@@ -109,43 +109,57 @@ def _user_mounts(container: Container, around: "Surroundings") -> list[Json]:
 
 
 def _bound(point: Json, around: "Surroundings") -> Json:
-    if point["Type"] == "volume":
-        options = around.volume_options(point["Name"])
-        if options.get("type") or options.get("device"):
-            return _driver_mount(point, options)
-    source = point["Source"]
-    words = ["bind" if point["Options"].get("NonRecursive") else "rbind"]
-    if point["Type"] == "volume" and point["Options"].get("Subpath"):
+    kind, source, options = point["Type"], point["Source"], point["Options"]
+    words = ["bind" if kind == "bind" and options.get("NonRecursive") else "rbind"]
+    if kind == "volume" and options.get("Subpath"):
         root = os.path.realpath(source)
-        source = _subpath(root, point["Options"]["Subpath"])
+        source = _subpath(root, options["Subpath"])
         words.append(f"{WITHIN}{root}")
-    if not point["RW"]:
-        words.append("ro")
+    words += _readonly(point, around)
+    if kind == "image":
+        found = _mount(point["Destination"], "image", point["ImageId"], [*words, point["Propagation"]])
+        return {
+            **found,
+            "lower": around.layers_of(point["ChainIds"]),
+            "subpath": options.get("Subpath") or "",
+        }
     if point["Propagation"]:
         check_propagation(source, point["Propagation"])
         words.append(point["Propagation"])
     return _mount(point["Destination"], "bind", source, words)
 
 
+def _readonly(point: Json, around: "Surroundings") -> list[str]:
+    """`rro` makes all mounts below read-only, too; `ro` only the one itself (API 1.44: ReadOnlyNonRecursive).
+
+    Raises EngineError for options that contradict each other, or that cannot be kept.
+    """
+    options = point["Options"] if point["Type"] == "bind" else {}
+    alone, force = bool(options.get("ReadOnlyNonRecursive")), bool(options.get("ReadOnlyForceRecursive"))
+    for name, given in (("ReadOnlyNonRecursive", alone), ("ReadOnlyForceRecursive", force)):
+        if given and not point["ReadOnly"]:
+            raise EngineError(f"mount options conflict: !ReadOnly && BindOptions.{name}")
+    if alone and force:
+        raise EngineError(
+            "mount options conflict: ReadOnlyNonRecursive && BindOptions.ReadOnlyForceRecursive"
+        )
+    if point["RW"]:
+        return []
+    if force and around.recursive_readonly:
+        raise EngineError(around.recursive_readonly)
+    return ["ro" if alone or around.recursive_readonly else "rro"]
+
+
 def _subpath(root: str, path: str) -> str:
     """A folder inside a volume; links that lead out of the volume are refused."""
     found = os.path.realpath(posixpath.join(root, path))
     if found != root and not found.startswith(root + "/"):
-        raise EngineError(f"subpath {path} leads out of the volume")
+        raise InvalidParameter(
+            f"path concatenation escapes the base directory, base: {root}, subpath: {path}"
+        )
     if not Path(found).exists():
-        raise EngineError(f"cannot access path {found}: lstat {found}: no such file or directory")
+        raise NotFound(f"cannot access path {found}: lstat {found}: no such file or directory")
     return found
-
-
-def _driver_mount(point: Json, options: Json) -> Json:
-    """A volume with options of the local driver is mounted as mount(8) would."""
-    words = [word for word in (options.get("o") or "").split(",") if word]
-    kind = options.get("type") or ""
-    if "bind" in words or "rbind" in words:
-        kind = "bind"
-    if not point["RW"] and "ro" not in words:
-        words.append("ro")
-    return _mount(point["Destination"], kind, options.get("device") or "", words)
 
 
 def merge_tmpfs(options: str) -> list[str]:
