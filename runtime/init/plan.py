@@ -19,8 +19,8 @@ from runtime.init.restrict import (
     Sysctl,
     WorkingDirectory,
 )
-from runtime.init.sources import ImageMount
 from runtime.init.rootfs import BindRoot, FinalPropagation, OverlayRoot, Pivot, ReadonlyRoot, RootPropagation
+from runtime.init.sources import ImageMount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from compatd.engine.containers.runtimes import find_runtime
 from compatd.engine.containers.security import parse_security_options
 from compatd.engine.containers.times import now
 from compatd.engine.errors import EngineError, InvalidParameter
+from runtime.storage import workdir
 
 if TYPE_CHECKING:
     from compatd.engine.containers.service import Containers
@@ -37,6 +38,9 @@ async def create(
         network: dict(settings or {})
         for network, settings in ((body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}).items()
     }
+    for settings in endpoints.values():
+        if settings.get("MacAddress"):
+            settings["MacAddress"] = validate.mac_address(settings["MacAddress"])
     validate.check_modes(config, host)
     validate.check_realtime(host, containers.info)
     warnings = _check(containers, config, host)
@@ -123,9 +127,29 @@ def _container(containers: "Containers", config: Json, host: Json, image: Any, n
 async def _build(containers: "Containers", container: Container, old_readonly: bool) -> None:
     mountpoints.register(containers, container, old_readonly=old_readonly)
     containers.container_folder(container.id).mkdir(mode=0o710, parents=True)
+    validate.check_storage_options(container.host_config.get("StorageOpt"))
     containers.storage.create_rw(container.id)
+    await _working_directory(containers, container)
     await mountpoints.populate(containers, container)
     containers.registry.add(container)
+
+
+async def _working_directory(containers: "Containers", container: Container) -> None:
+    """Make it in the container's own layer when the image has none: so `cp` and `diff` see it from now on."""
+    path = container.config["WorkingDir"]
+    plan = containers.storage.root_plan(container.id, container.chain_ids)["overlay"]
+    if path in ("", "/") or not plan["lower"] or workdir.is_there(plan["lower"], path):
+        return
+    mount = containers.container_folder(container.id) / "workdir"
+    mount.mkdir(mode=0o700)
+    try:
+        answer = await containers.runtime.worker(
+            "runtime.storage.workdir:run", {"overlay": plan, "path": path, "mount": str(mount)}
+        )
+    finally:
+        mount.rmdir()
+    if answer.get("error"):
+        raise EngineError(str(answer["error"]))
 
 
 def _undo(containers: "Containers", container: Container) -> None:

@@ -105,6 +105,7 @@ def _anonymous(containers: "Containers", container: Container, points: dict[str,
     tmpfs = container.host_config.get("Tmpfs") or {}
     for path in container.config["Volumes"] or {}:
         point = mountspec.mount_point({"Type": "volume", "Target": path})
+        point["Destination"] = posixpath.normpath(path)
         if point["Destination"] in points or path in tmpfs:
             continue
         point["Driver"], point["FromConfig"] = container.host_config["VolumeDriver"], True

@@ -8,7 +8,7 @@ from typing import Any
 from compatd.engine.containers import capabilities, mountspec
 from compatd.engine.containers.resources import check_resources
 from compatd.engine.containers.signals import parse_signal
-from compatd.engine.errors import InvalidParameter
+from compatd.engine.errors import EngineError, InvalidParameter
 from compatd.engine.sysinfo import SysInfo
 
 Json = dict[str, Any]
@@ -123,14 +123,14 @@ def check_host(host: Json, have: list[str] | None = None) -> None:
 
 
 def check_extra_host(entry: str) -> None:
-    """`name:address`, `name=address` or `name:host-gateway`."""
-    name, _, address = entry.partition("=") if "=" in entry else entry.partition(":")
-    if not name or not address:
+    """`name:address` or `name:host-gateway`; the command line makes that of `name=address` itself."""
+    name, colon, address = entry.partition(":")
+    if not name or not colon:
         raise InvalidParameter(f'bad format for add-host: "{entry}"')
     if address == "host-gateway":
         return
     try:
-        ipaddress.ip_address(address.strip("[]"))
+        ipaddress.ip_address(address)
     except ValueError:
         raise InvalidParameter(f'invalid IP address in add-host: "{address}"') from None
 
@@ -201,3 +201,23 @@ def check_platform(config: Json | None, host: Json, info: SysInfo) -> list[str]:
             "Your kernel does not support cgroup namespaces.  Cgroup namespace setting discarded."
         )
     return warnings
+
+
+_MAC = re.compile(
+    r"[0-9a-f]{2}(?:([:-])[0-9a-f]{2})(?:\1[0-9a-f]{2}){4}|[0-9a-f]{4}\.[0-9a-f]{4}\.[0-9a-f]{4}"
+)
+
+
+def mac_address(text: str) -> str:
+    """A hardware address as it is shown, of `02:42:…`, `02-42-…` or `0242.…`. Raises InvalidParameter."""
+    if not _MAC.fullmatch(text.lower()):
+        raise InvalidParameter(f"address {text}: invalid MAC address")
+    return bytes.fromhex(re.sub("[^0-9a-f]", "", text.lower())).hex(":")
+
+
+def check_storage_options(options: dict[str, str] | None) -> None:
+    """`--storage-opt`. Raises EngineError, as the overlay2 driver does where it has no project quotas."""
+    for name in options or {}:
+        if name.lower() != "size":
+            raise EngineError(f"Unknown option {name}")
+        raise EngineError("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")

@@ -102,6 +102,8 @@ class Networks:
         InvalidParameter, EngineError with dockerd's texts; nothing is allocated then.
         """
         self._free(container.id)
+        if container.config.get("NetworkDisabled"):
+            return NetworkLease({"mode": "new", "endpoints": [], "sysctls": {}}, documents.settings([]))
         mode = str(container.host_config.get("NetworkMode") or "default")
         if mode.startswith("container:"):
             return self._join(container, mode.partition(":")[2])
@@ -280,7 +282,7 @@ class Networks:
         if running:
             return documents.cleared(running)
         mode = str(container.host_config.get("NetworkMode") or "default")
-        if mode.startswith("container:"):
+        if mode.startswith("container:") or container.config.get("NetworkDisabled"):
             return documents.settings([])
         name = "bridge" if mode == "default" else mode
         given = container.networking or {}

@@ -81,6 +81,8 @@ def test_limits_that_the_kernel_lacks_are_dropped_with_a_warning() -> None:
         ),
         ({"CapAdd": ["NOPE"]}, 'invalid CapAdd: unknown capability: "CAP_NOPE"'),
         ({"ExtraHosts": ["x"]}, 'bad format for add-host: "x"'),
+        ({"ExtraHosts": ["x=1.2.3.4"]}, 'bad format for add-host: "x=1.2.3.4"'),
+        ({"ExtraHosts": ["x:[::1]"]}, 'invalid IP address in add-host: "[::1]"'),
         ({"ExtraHosts": ["x:1.2.3"]}, 'invalid IP address in add-host: "1.2.3"'),
         ({"PortBindings": {"0/tcp": []}}, 'invalid port specification: "0/tcp"'),
         ({"PortBindings": {"80/tcp": [{"HostPort": "9-1"}]}}, 'invalid port specification: "9-1"'),
@@ -108,7 +110,7 @@ def test_host_config_that_is_fine() -> None:
     validate.check_host(
         user_host_config(
             {
-                "ExtraHosts": ["a:1.2.3.4", "b=::1", "c:host-gateway"],
+                "ExtraHosts": ["a:1.2.3.4", "b:::1", "c:host-gateway"],
                 "PortBindings": {"80": [{"HostPort": "8080-8090"}], "53/udp": [{}]},
                 "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3},
             }
@@ -225,3 +227,30 @@ def test_interface_sysctls_move_to_the_endpoint() -> None:
     host["Sysctls"]["net.ipv4.conf.eth0.log_martians"] = "1"
     with pytest.raises(EngineError, match="must be supplied using driver option"):
         adapt(body, Version("1.48"))
+
+
+@pytest.mark.parametrize("text", ["02:42:AC:11:00:99", "02-42-ac-11-00-99", "0242.ac11.0099"])
+def test_a_mac_address_has_one_form(text: str) -> None:
+    assert validate.mac_address(text) == "02:42:ac:11:00:99"
+
+
+@pytest.mark.parametrize("text", ["zz", "02:42:ac:11:00", "02:42-ac:11:00:99", "02:42:ac:11:00:99:1", ""])
+def test_what_is_no_mac_address(text: str) -> None:
+    with pytest.raises(InvalidParameter) as error:
+        validate.mac_address(text)
+    assert error.value.message == f"address {text}: invalid MAC address"
+
+
+def test_storage_options() -> None:
+    validate.check_storage_options({})
+    validate.check_storage_options(None)
+    for options, message in (
+        ({"bogus": "1"}, "Unknown option bogus"),
+        (
+            {"size": "1G"},
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+        ),
+    ):
+        with pytest.raises(EngineError) as error:
+            validate.check_storage_options(options)
+        assert (error.value.status, error.value.message) == (500, message)

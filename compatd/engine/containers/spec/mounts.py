@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.mountspec import tmpfs_options
 from compatd.engine.errors import EngineError, InvalidParameter, NotFound
-from runtime.init.options import WITHIN
+from runtime.init.options import FLAGS, PROPAGATION, WITHIN
 
 if TYPE_CHECKING:
     from compatd.engine.containers.spec.build import Surroundings
@@ -162,33 +162,35 @@ def _subpath(root: str, path: str) -> str:
     return found
 
 
-def merge_tmpfs(options: str) -> list[str]:
-    """Docker's defaults for a tmpfs with the user's options; of two that contradict the last wins.
+_TMPFS_DATA = frozenset({"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"})
+_NOT_TMPFS = frozenset({"defaults", "iversion", "noiversion", "lazytime", "silent", "loud", "symfollow"})
+_NOT_TMPFS |= {"nosymfollow"}
 
-    Raises EngineError `Invalid tmpfs option …`.
+
+def merge_tmpfs(options: str) -> list[str]:
+    """Docker's defaults for a tmpfs with the user's options; of two of a kind the last one counts.
+
+    Raises EngineError `invalid tmpfs option [...]`, where Go shows the option's parts as a list.
     """
-    opposite = {
-        "exec": "noexec",
-        "suid": "nosuid",
-        "dev": "nodev",
-        "rw": "ro",
-        "async": "sync",
-        "atime": "noatime",
-        "diratime": "nodiratime",
-    }
-    opposite |= {value: key for key, value in opposite.items()}
-    allowed = {"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"}
-    words = ["noexec", "nosuid", "nodev", "rprivate"]
-    for word in filter(None, options.split(",")):
-        name = word.partition("=")[0]
-        if "=" in word:
-            if name not in allowed:
-                raise EngineError(f'Invalid tmpfs option "{word}"')
-            words = [old for old in words if old.partition("=")[0] != name]
-        elif word not in opposite and word not in ("relatime", "norelatime", "strictatime", "nostrictatime"):
-            raise EngineError(f'Invalid tmpfs option "{word}"')
-        words = [old for old in words if old not in (word, opposite.get(word))]
-        words.append(word)
+    seen: set[str | int] = set()
+    words: list[str] = []
+    for word in reversed(["noexec", "nosuid", "nodev", "rprivate", *options.split(",")]):
+        name, equals, _ = word.partition("=")
+        kind: str | int
+        if not word or word == "defaults":
+            continue
+        if word in PROPAGATION:
+            kind = "propagation"
+        elif word in FLAGS and word not in _NOT_TMPFS:
+            kind = FLAGS[word][0]
+        elif equals and name in _TMPFS_DATA:
+            kind = name
+        else:
+            shown = " ".join(f'"{part}"' for part in word.split("=", 1))
+            raise EngineError(f"invalid tmpfs option [{shown}]")
+        if kind not in seen:
+            words.insert(0, word)
+            seen.add(kind)
     return words
 
 
