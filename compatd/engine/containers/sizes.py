@@ -1,6 +1,7 @@
 """How much a container has written, and how big its root is."""
 
 import asyncio
+import contextlib
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -9,6 +10,9 @@ from compatd.engine.containers.model import Container
 
 if TYPE_CHECKING:
     from compatd.engine.containers.service import Containers
+
+_LONGEST = 2000
+"""Bytes of a path below its beginning, before it begins anew; the kernel takes 4096 with the last name."""
 
 
 async def container_sizes(containers: "Containers", container: Container) -> tuple[int, int]:
@@ -19,21 +23,38 @@ async def container_sizes(containers: "Containers", container: Container) -> tup
 
 
 def folder_size(path: str) -> int:
-    """Bytes of all files below a folder, and of links, but not of folders; hard links count once."""
+    """Bytes of all files below a folder, and of links, but not of folders; hard links count once.
+
+    What cannot be read counts nothing. A container can nest folders deeper than a path is long.
+    """
+    return _count(path, set())
+
+
+def _count(top: str, seen: set[tuple[int, int]]) -> int:
     total = 0
-    seen: set[tuple[int, int]] = set()
-    for folder, folders, names in os.walk(path):
-        for name in [*names, *folders]:
-            try:
-                info = os.lstat(f"{folder}/{name}")
-            except OSError:
+    folders = [top]
+    while folders:
+        folder = folders.pop()
+        try:
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            if len(folder) - len(top) > _LONGEST:
+                total += _count(f"/proc/self/fd/{fd}/.", seen)
                 continue
-            if stat.S_ISDIR(info.st_mode):
-                continue
-            if info.st_nlink > 1:
-                key = (info.st_dev, info.st_ino)
-                if key in seen:
-                    continue
-                seen.add(key)
-            total += info.st_size
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    with contextlib.suppress(OSError):
+                        info = entry.stat(follow_symlinks=False)
+                        if stat.S_ISDIR(info.st_mode):
+                            folders.append(f"{folder}/{entry.name}")
+                        elif info.st_nlink == 1 or (key := (info.st_dev, info.st_ino)) not in seen:
+                            total += info.st_size
+                            if info.st_nlink > 1:
+                                seen.add(key)
+        except OSError:
+            continue
+        finally:
+            os.close(fd)
     return total

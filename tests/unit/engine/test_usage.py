@@ -1,6 +1,7 @@
 """How much space things take, in both shapes."""
 
 import asyncio
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from compatd.engine.containers.sizes import folder_size
 from compatd.engine.errors import InvalidParameter
 from compatd.engine.usage import Usage
+from runtime.storage.overlay import remove
 
 Json = dict[str, Any]
 
@@ -110,3 +112,20 @@ def test_size_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "to-folder").symlink_to("sub")
     assert folder_size(str(tmp_path)) == 10 + len("sub/file") + len("sub")
     assert folder_size(str(tmp_path / "missing")) == 0
+
+
+def test_size_of_a_deep_folder(tmp_path: Path) -> None:
+    """Deeper than Python recurses, and than a path can be long (4,096 bytes)."""
+    depth, here = 1400, os.open(tmp_path, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("ab", dir_fd=here)
+        below = os.open("ab", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.symlink("x" * 100, "link", dir_fd=here)
+    os.close(here)
+    try:
+        assert folder_size(str(tmp_path)) == 100
+    finally:
+        remove(str(tmp_path / "ab"))
