@@ -136,7 +136,12 @@ def _source(mount: Json) -> int:
 
 def _overlay(overlay: Json, scratch: str, target: str, *, write: bool) -> int:
     if not write:
-        # The container's own layer is below, read only: nothing is disturbed when it starts now
+        # The container's own layer is below, read only: nothing is disturbed when it starts now. The root
+        # folder shows the attributes of the topmost
+        root = os.stat(overlay["upper"])
+        os.chown(f"{scratch}/diff", root.st_uid, root.st_gid)
+        os.chmod(f"{scratch}/diff", root.st_mode & 0o7777)
+        os.utime(f"{scratch}/diff", ns=(root.st_atime_ns, root.st_mtime_ns))
         overlay = {
             "lower": [overlay["upper"], *overlay["lower"]],
             "upper": f"{scratch}/diff",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+_GATHER = 512 * 1024
 _STAT = "runtime.storage.archive:stat"
 _PACK = "runtime.storage.archive:pack"
 _EXTRACT = "runtime.storage.archive:extract"
@@ -98,6 +99,21 @@ async def pack(containers: "Containers", reference: str, path: str, encoding: st
     raise EngineError("the archive ended early")
 
 
+async def gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in fewer pieces: each wakes the worker, which costs more than the bytes do."""
+    pieces: list[bytes] = []
+    size = 0
+    async for data in chunks:
+        pieces.append(data)
+        size += len(data)
+        if size >= _GATHER:
+            yield b"".join(pieces)
+            pieces.clear()
+            size = 0
+    if pieces:
+        yield b"".join(pieces)
+
+
 async def extract(
     containers: "Containers",
     reference: str,
@@ -128,7 +144,7 @@ async def extract(
             return answer
 
         try:
-            answer = await piped(chunks, work)
+            answer = await piped(gathered(chunks), work)
         except WorkerError as error:
             raise EngineError(str(error)) from error
         if answer.get("gone"):

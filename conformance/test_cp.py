@@ -1,0 +1,346 @@
+"""Files into containers and out of them: archive HEAD, GET and PUT; `docker cp`."""
+
+import gzip
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from conformance import tars
+from conformance.cli import Cli
+from conformance.engine import Engine
+from conformance.tars import archive, get, member, pack, put, stat, unpack
+from conformance.test_events import now, past
+from conformance.until import until
+
+HEAD, GET, PUT = "ContainerArchiveInfo", "ContainerArchive", "PutContainerArchive"
+
+TREE = """
+mkdir -p /d/sub; echo hi >/d/f; ln /d/f /d/hard; ln -s f /d/rel; ln -s /d /dl; ln -s /nope/x /broken
+ln -s ../../../etc/passwd /d/up; mkfifo /d/pipe; mknod /d/null c 1 3; chmod 4755 /d/f; chmod 1777 /d/sub
+ln -s loop /loop; echo vol >/vol/in; echo tmp >/tmpf/x; touch /ready; exec sleep 1000
+"""
+
+
+@pytest.fixture(scope="module", params=["running", "stopped"])
+def tree(request: pytest.FixtureRequest, engine: Engine) -> str:
+    """A container with files of each kind, running or not."""
+    volume = engine.name("tree")
+    container = engine.run(
+        "sh",
+        "-c",
+        TREE,
+        host={"Binds": [f"{volume}:/vol", f"{volume}:/rov:ro"], "Tmpfs": {"/tmpf": ""}},
+    )
+    engine.keep.add(container)
+    until(lambda: archive(engine, "HEAD", container, "/ready").status == 200)
+    if request.param == "stopped":
+        engine.wire.post(f"/containers/{container}/kill", status=204)
+        engine.wait(container)
+    return container
+
+
+MISSING = ("Could not find the file /nope in container", "No such container:path:")  # by the CLI's version
+DIR, LINK, SETUID = 1 << 31, 1 << 27, 1 << 23
+
+
+@pytest.mark.operation(HEAD, GET)
+@pytest.mark.parametrize(
+    ("path", "name", "mode", "link"),
+    [
+        ("/d", "d", DIR | 0o755, ""),
+        ("d", "d", DIR | 0o755, ""),
+        ("/d/", "d", DIR | 0o755, ""),
+        ("/d/.", ".", DIR | 0o755, ""),
+        ("/d/sub", "sub", DIR | 1 << 20 | 0o777, ""),
+        ("/d/../d/f", "f", SETUID | 0o755, ""),
+        ("/dl", "dl", LINK | 0o777, "/d"),
+        ("/dl/", "dl", DIR | 0o755, ""),
+        ("/dl/f", "f", SETUID | 0o755, ""),
+        ("/d/rel", "rel", LINK | 0o777, "/d/f"),
+        ("/d/up", "up", LINK | 0o777, "/etc/passwd"),
+        ("/broken", "broken", LINK | 0o777, "/nope/x"),
+        ("/d/pipe", "pipe", 1 << 25 | 0o644, ""),
+        ("/d/null", "null", 1 << 26 | 1 << 21 | 0o644, ""),
+        ("/vol", "vol", DIR | 0o755, ""),
+        ("/rov/in", "in", 0o644, ""),
+        ("/", "/", DIR | 0o755, ""),
+    ],
+)
+def test_what_a_path_is(engine: Engine, tree: str, path: str, name: str, mode: int, link: str) -> None:
+    head = archive(engine, "HEAD", tree, path)
+    found = stat(head)
+    assert (found["name"], found["mode"], found["linkTarget"]) == (name, mode, link)
+    assert found["mtime"].endswith("Z") and head.body == b""
+    answer = archive(engine, "GET", tree, path)
+    assert stat(answer) == found and answer.headers["content-type"] == "application/x-tar"
+    first = next(iter(unpack(answer.body).values()))
+    assert first.name == name.strip("/") and first.mtime > 0
+
+
+@pytest.mark.operation(HEAD, GET)
+@pytest.mark.parametrize("path", ["/nope", "/d/nope/x", "/broken/", "/tmpf/x", "/proc/1/status", "/dev/null"])
+def test_what_is_not_there(engine: Engine, tree: str, path: str) -> None:
+    assert archive(engine, "HEAD", tree, path).status == 404
+    answer = archive(engine, "GET", tree, path)
+    assert answer.status == 404
+    assert answer.message == f"Could not find the file {path} in container {tree}"
+
+
+@pytest.mark.operation(HEAD, GET, PUT)
+def test_paths_that_cannot_be_used(engine: Engine, tree: str) -> None:
+    for path, text in (
+        ("/d/f/", "not a directory"),
+        ("/d/f/x", "not a directory"),
+        ("/loop", "too many links"),
+    ):
+        assert archive(engine, "HEAD", tree, path).status == 500
+        answer = archive(engine, "GET", tree, path)
+        assert answer.status == 500 and text in answer.message
+    for path, status, text in (
+        ("/nope", 404, f"Could not find the file /nope in container {tree}"),
+        ("/broken", 404, f"Could not find the file /broken in container {tree}"),
+        ("/d/f", 400, "extraction point is not a directory"),
+        ("/rov", 400, "mounted volume is marked read-only"),
+        ("/loop", 500, "too many links"),
+    ):
+        answer = archive(engine, "PUT", tree, path, b"")
+        assert text in answer.message
+        assert answer.status == status if engine.at_least("1.45") or status != 400 else 500
+    for method in ("GET", "PUT"):
+        answer = archive(engine, method, tree, "", b"" if method == "PUT" else None)
+        assert answer.status == 400 and answer.message.endswith("cannot be empty")
+        answer = archive(engine, method, "no-such", "/", b"" if method == "PUT" else None)
+        assert (answer.status, answer.message) == (404, "No such container: no-such")
+
+
+@pytest.mark.operation(GET)
+def test_a_folder_as_a_tar(engine: Engine, tree: str) -> None:
+    data = get(engine, tree, "/d")
+    found = unpack(data)
+    assert list(found) == ["d", "d/f", "d/hard", "d/null", "d/pipe", "d/rel", "d/sub", "d/up"]
+    assert tars.content(data, "d/f") == b"hi\n" and found["d/f"].mode & 0o7777 == 0o4755
+    assert found["d/hard"].islnk() and found["d/hard"].linkname == "d/f" and found["d/hard"].size == 0
+    assert found["d/rel"].issym() and found["d/rel"].linkname == "f"
+    assert found["d/up"].linkname == "../../../etc/passwd"
+    assert found["d/null"].ischr() and (found["d/null"].devmajor, found["d/null"].devminor) == (1, 3)
+    assert found["d/pipe"].isfifo() and found["d/sub"].isdir()
+    assert found["d/sub"].mode & 0o7777 == 0o1777 and found["d"].isdir()
+    assert len(data) % 512 == 0 and data.endswith(bytes(1024))
+    assert list(unpack(get(engine, tree, "/d/.")))[:2] == [".", "./f"]
+    assert "vol/in" in unpack(get(engine, tree, "/vol"))
+    assert list(unpack(get(engine, tree, "/dl"))) == ["dl"]
+    assert "dl/f" in unpack(get(engine, tree, "/dl/"))
+
+
+@pytest.mark.operation(GET)
+def test_a_tar_comes_compressed_to_who_asks_for_it(engine: Engine, tree: str) -> None:
+    for accepted, encoding in (("gzip", "gzip"), ("deflate;q=0.1, gzip", "gzip"), ("identity", None)):
+        with engine.wire.open(
+            "GET", f"/containers/{tree}/archive", headers={"Accept-Encoding": accepted}, path="/d/f"
+        ) as answer:
+            assert answer.headers.get("content-encoding") == encoding
+            body = answer.read()
+        assert tars.content(gzip.decompress(body) if encoding else body, "f") == b"hi\n"
+
+
+@pytest.mark.operation(PUT)
+@pytest.mark.parametrize("running", [True, False])
+def test_a_tar_goes_in_as_it_is(engine: Engine, running: bool) -> None:
+    container = engine.sleeper() if running else engine.create("true")
+    long = "n" * 90 + "/" + "m" * 120 + "/é"
+    put(
+        engine,
+        container,
+        "/tmp",
+        pack(
+            member("a", b"one", mode=0o604),
+            member("setuid", b"s", mode=0o4711),
+            member("hard", kind=tarfile.LNKTYPE, link="a", mode=0o604),
+            member("soft", kind=tarfile.SYMTYPE, link="/etc/passwd"),
+            member("deep/er/b", b"two"),
+            member("folder", kind=tarfile.DIRTYPE, mode=0o2750),
+            member("/absolute", b"three"),
+            member("zero", kind=tarfile.CHRTYPE, devmajor=1, devminor=5),
+            member(long, b"four"),
+        ),
+    )
+    data = get(engine, container, "/tmp/.")
+    found = unpack(data)
+    a = found["./a"] if found["./a"].isreg() else found["./hard"]
+    assert (a.uid, a.gid, a.mode & 0o7777, a.mtime, a.size) == (7, 7, 0o604, tars.MTIME, 3)
+    assert {found["./a"].type, found["./hard"].type} == {tarfile.REGTYPE, tarfile.LNKTYPE}
+    assert found["./setuid"].mode & 0o7777 == 0o4711
+    assert found["./soft"].linkname == "/etc/passwd" and found["./soft"].uid == 7
+    assert (found["./deep"].uid, found["./deep"].mode & 0o777) == (0, 0o755)
+    assert tars.content(data, "./absolute") == b"three" and tars.content(data, "./" + long) == b"four"
+    folder = found["./folder"]
+    assert (folder.mode & 0o7777, folder.uid, folder.mtime) == (0o2750, 7, tars.MTIME)
+    assert (found["./zero"].devmajor, found["./zero"].devminor) == (1, 5)
+
+
+@pytest.mark.operation(PUT)
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_a_compressed_tar_goes_in(engine: Engine, mode: str) -> None:
+    container = engine.create("true")
+    put(engine, container, "/", pack(member("x", b"content"), mode=mode))
+    assert tars.content(get(engine, container, "/x"), "x") == b"content"
+    answer = archive(engine, "PUT", container, "/", b"garbage" * 200)
+    assert answer.status == 500 and answer.message.endswith("archive/tar: invalid tar header")
+    put(engine, container, "/", b"")
+
+
+@pytest.mark.operation(PUT)
+def test_the_program_sees_it_and_its_volume_too(engine: Engine) -> None:
+    volume = engine.name("seen")
+    container = engine.sleeper(host={"Binds": [f"{volume}:/vol"]})
+    put(engine, container, "/vol", pack(member("x", b"into the volume")))
+    put(engine, container, "/root", pack(member("y", b"into the root")))
+    assert engine.exec(container, "cat", "/vol/x", "/root/y").out == "into the volumeinto the root"
+    engine.exec(container, "sh", "-c", "echo more >/vol/z; echo new >/root/z")
+    assert tars.content(get(engine, container, "/vol/z"), "z") == b"more\n"
+    assert tars.content(get(engine, container, "/root/z"), "z") == b"new\n"
+    other = engine.create("true", host={"Binds": [f"{volume}:/elsewhere"]})
+    assert tars.content(get(engine, other, "/elsewhere/x"), "x") == b"into the volume"
+
+
+@pytest.mark.operation(PUT)
+def test_what_is_there_is_replaced_unless_that_is_forbidden(engine: Engine) -> None:
+    container = engine.create("true")
+    put(engine, container, "/tmp", pack(member("folder/x", b"x"), member("file", b"y")))
+    file_on_folder = pack(member("folder", b"now a file"))
+    folder_on_file = pack(member("file", kind=tarfile.DIRTYPE))
+    for body, text in (
+        (file_on_folder, "cannot overwrite directory"),
+        (folder_on_file, "cannot overwrite non-directory"),
+    ):
+        answer = archive(engine, "PUT", container, "/tmp", body, noOverwriteDirNonDir=True)
+        assert answer.status == 500 and text in answer.message
+    put(
+        engine,
+        container,
+        "/tmp",
+        pack(member("folder/x", b"z"), member("file", b"w")),
+        noOverwriteDirNonDir=1,
+    )
+    assert tars.content(get(engine, container, "/tmp/folder/x"), "x") == b"z"
+    put(engine, container, "/tmp", file_on_folder)
+    put(engine, container, "/tmp", folder_on_file)
+    found = unpack(get(engine, container, "/tmp"))
+    assert found["tmp/folder"].isreg() and found["tmp/file"].isdir()
+
+
+@pytest.mark.operation(PUT)
+def test_names_that_lead_out_of_the_folder(engine: Engine) -> None:
+    container = engine.create("true")
+    for entry in (
+        member("../../escaped", b"x"),
+        member("ok/../../escaped", b"x"),
+        member("hard", kind=tarfile.LNKTYPE, link="../etc/passwd"),
+    ):
+        answer = archive(engine, "PUT", container, "/tmp", pack(entry))
+        assert answer.status == 500, answer
+    assert archive(engine, "HEAD", container, "/escaped").status == 404
+    assert list(unpack(get(engine, container, "/tmp"))) == ["tmp"]
+
+
+@pytest.mark.operation(PUT)
+def test_a_link_to_a_folder_is_a_place_to_unpack_to(engine: Engine) -> None:
+    container = engine.create("true")
+    put(engine, container, "/", pack(member("link", kind=tarfile.SYMTYPE, link="../../tmp")))
+    put(engine, container, "/link", pack(member("x", b"there")))
+    assert tars.content(get(engine, container, "/tmp/x"), "x") == b"there"
+
+
+@pytest.mark.operation(PUT)
+def test_a_read_only_root(engine: Engine) -> None:
+    volume = engine.name("rw")
+    container = engine.sleeper(host={"ReadonlyRootfs": True, "Binds": [f"{volume}:/vol"]})
+    answer = archive(engine, "PUT", container, "/tmp", pack(member("x", b"x")))
+    assert answer.message == "container rootfs is marked read-only" and answer.status in (400, 500)
+    put(engine, container, "/vol", pack(member("x", b"x")))
+    assert engine.exec(container, "cat", "/vol/x").out == "x"
+
+
+@pytest.mark.operation(PUT)
+@pytest.mark.since("1.45")
+@pytest.mark.parametrize(
+    ("user", "owner"), [("12:34", (12, 34)), ("12", (12, 0)), ("root", (0, 0)), ("", (7, 7))]
+)
+def test_files_belong_to_the_containers_user(engine: Engine, user: str, owner: tuple[int, int]) -> None:
+    container = engine.create("true", User=user)
+    put(engine, container, "/tmp", pack(member("x", b"x")), copyUIDGID=True)
+    found = unpack(get(engine, container, "/tmp/x"))["x"]
+    assert (found.uid, found.gid) == owner
+
+
+@pytest.mark.operation(PUT)
+def test_an_unknown_user_cannot_own_files(engine: Engine) -> None:
+    container = engine.create("true", User="nobody-knows")
+    answer = archive(engine, "PUT", container, "/tmp", pack(member("x", b"x")), copyUIDGID=True)
+    assert answer.status in (400, 500) and "nobody-knows" in answer.message
+
+
+@pytest.mark.operation(HEAD, GET, PUT)
+def test_events(engine: Engine) -> None:
+    container = engine.create("true")
+    since = now(engine)
+    archive(engine, "HEAD", container, "/tmp")
+    get(engine, container, "/tmp")
+    archive(engine, "GET", container, "/nope")
+    put(engine, container, "/tmp", pack())
+    archive(engine, "PUT", container, "/nope", pack())
+    actions = [event["Action"] for event in past(engine, since, container=[container])]
+    assert actions == ["archive-path", "extract-to-dir"]
+
+
+@pytest.mark.operation(GET, PUT)
+def test_sixteen_megabytes_there_and_back(engine: Engine) -> None:
+    container = engine.sleeper()
+    data = bytes(range(256)) * (1 << 16)
+    put(engine, container, "/tmp", pack(member("big", data)))
+    assert tars.content(get(engine, container, "/tmp/big"), "big") == data
+
+
+@pytest.mark.operation(HEAD, GET, PUT)
+def test_docker_cp(cli: Cli, engine: Engine, tmp_path: Path) -> None:
+    container = engine.sleeper(name=engine.name())
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a").write_text("one")
+    (source / "link").symlink_to("a")
+    cli("cp", f"{source}", f"{container}:/tmp/new")
+    cli("cp", f"{source}/.", f"{container}:/tmp")
+    assert engine.exec(container, "cat", "/tmp/new/link", "/tmp/a").out == "oneone"
+    cli("cp", f"{source}/a", f"{container}:/tmp/renamed")
+    cli("cp", f"{container}:/tmp/renamed", f"{tmp_path}/back")
+    assert (tmp_path / "back").read_text() == "one"
+    cli("cp", f"{container}:/tmp/new", f"{tmp_path}")
+    assert (tmp_path / "new" / "link").is_symlink() and (tmp_path / "new" / "a").read_text() == "one"
+    cli("cp", "-L", f"{container}:/tmp/new/link", f"{tmp_path}/followed")
+    assert (tmp_path / "followed").read_text() == "one"
+    out = cli("cp", f"{container}:/tmp/new", "-").raw_out
+    assert tars.content(out, "new/a") == b"one"
+    cli("cp", "-", f"{container}:/tmp", stdin=pack(member("piped", b"through")))
+    assert engine.exec(container, "cat", "/tmp/piped").out == "through"
+
+
+@pytest.mark.operation(HEAD, GET, PUT)
+def test_what_docker_cp_says_when_it_cannot(cli: Cli, engine: Engine, tmp_path: Path) -> None:
+    container = engine.create("true")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("x")
+    put(engine, container, "/tmp", pack(member("file", b"x"), member("folder/x", b"x")))
+    for arguments, texts in (
+        ((f"{container}:/nope", f"{tmp_path}"), MISSING),
+        ((f"{tmp_path}/file", f"{container}:/nope/x"), MISSING),
+        ((f"{tmp_path}/file", f"{container}:/nope/"), ("no such directory",)),
+        ((f"{tmp_path}/folder", f"{container}:/tmp/file"), ("cannot copy directory",)),
+        ((f"{container}:/tmp/folder", f"{tmp_path}/file"), ("cannot copy directory",)),
+        (
+            (f"{tmp_path}/file", "no-such:/tmp"),
+            ("No such container: no-such", "No such container:path: no-such"),
+        ),
+    ):
+        result = cli("cp", *arguments, check=False)
+        assert result.code == 1 and any(text in result.err for text in texts), (arguments, result)
