@@ -73,11 +73,14 @@ class Channel:
 
     def open(self) -> None:
         """Connect and wait for it. Raises LogError."""
-        sock = dial.dial(self._network, self._address, self._timeout)
         if self._tls is not None:
             from runtime.logs import tls
 
+            tls.context(self._tls)  # what is wrong with the files is told first
+            sock = dial.dial(self._network, self._address, self._timeout)
             sock = tls.connect(sock, self._tls, self._address)
+        else:
+            sock = dial.dial(self._network, self._address, self._timeout)
         self._opened(sock)
 
     @property

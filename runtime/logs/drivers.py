@@ -60,7 +60,7 @@ class Remote:
                 log.on_room()
 
         server = self._driver.server
-        self._patience = 0.0 if server.get("async") else 5.0
+        self._patience = 1.0 if server.get("async") else 5.0
         self._channel = Channel(
             loop,
             server,

@@ -36,7 +36,7 @@ def parse(text: str) -> Address:
     where = match[2].rpartition("@")[2]
     found = _HOST.fullmatch(where)
     if not found or (found["port"] and not found["port"].isdecimal()):
-        port = found["port"] if found else where.rpartition(":")[2]
+        port = where.rpartition(":")[2]
         raise LogOptionError(f'parse "{text}": invalid port ":{port}" after host')
     return Address(match[1].lower(), found["host"], found["port"] or "", match[3])
 
