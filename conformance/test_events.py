@@ -95,6 +95,51 @@ def test_content_type(engine: Engine) -> None:
 
 
 @pytest.mark.operation(EVENTS)
+@pytest.mark.since("1.52")
+@pytest.mark.parametrize(
+    ("accept", "kind", "start"),
+    [
+        ("application/json-seq", "application/json-seq", b"\x1e{"),
+        ("application/x-ndjson", "application/x-ndjson", b"{"),
+        ("application/jsonl;q=0.1, application/json-seq", "application/json-seq", b"\x1e{"),
+        ("application/*", "application/jsonl", b"{"),
+    ],
+)
+def test_forms(engine: Engine, accept: str, kind: str, start: bytes) -> None:
+    """The client chooses between lines of JSON and RFC 7464's sequences."""
+    since = now(engine)
+    container = engine.create("true")
+    answer = engine.wire.request(
+        "GET",
+        "/events",
+        headers={"Accept": accept},
+        since=f"{since:.6f}",
+        until=f"{now(engine):.6f}",
+        filters={"container": [container]},
+    )
+    assert answer.headers["content-type"] == kind
+    (line,) = answer.body.splitlines()
+    assert answer.body.endswith(b"\n") and line.startswith(start)
+    assert json.loads(line.removeprefix(b"\x1e"))["Action"] == "create"
+
+
+@pytest.mark.operation(EVENTS)
+def test_filters_by_a_beginning(engine: Engine) -> None:
+    """Of IDs and names, and of actions that have details."""
+    since = now(engine)
+    name = engine.name()
+    container = engine.sleeper(name=name)
+    engine.exec(container, "true")
+    assert {e["Actor"]["ID"] for e in past(engine, since, container=[name[:-1]])} == {container}
+    # A name is looked for whatever the event is about.
+    assert {e["Type"] for e in past(engine, since, container=["bridge"])} == {"network"}
+    actions = {e["Action"].rstrip() for e in past(engine, since, container=[name], event=["exec_create"])}
+    assert actions == {"exec_create: true"}
+    assert past(engine, since, container=[name], event=["exec_creat"]) == []
+    assert past(engine, since, container=[name], event=["star"]) == []
+
+
+@pytest.mark.operation(EVENTS)
 def test_live(engine: Engine) -> None:
     container = engine.create("true")
     with engine.wire.open(
@@ -266,6 +311,11 @@ def test_bad_queries(engine: Engine) -> None:
     answer = engine.wire.request("GET", "/events", since="abc", until="1")
     assert answer.status == engine.pick({"1.24": 500, "1.42": 400})
     assert '"abc"' in answer.message
+    answer = engine.wire.request("GET", "/events", since="5", until="1")
+    assert (answer.status, answer.message) == (
+        400,
+        "`since` time (5) cannot be after `until` time (1)",
+    )
     answer = engine.wire.request("GET", "/events", until="1", filters={"bogus": ["x"]})
     assert answer.status in {200, 400}
     if engine.at_least("1.42"):

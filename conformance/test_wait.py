@@ -29,6 +29,27 @@ def test_wait_sends_headers_before_the_end(engine: Engine) -> None:
 
 
 @pytest.mark.operation("ContainerWait")
+def test_wait_of_clients_before_1_30(engine: Engine) -> None:
+    """They get head and body in one, when it is over, and have no condition to choose."""
+    container = engine.run("sh", "-c", "exit 7")
+    answer = engine.wire.post(f"/containers/{container}/wait", status=200, version="1.29", condition="odd")
+    assert "transfer-encoding" not in answer.headers
+    assert int(answer.headers["content-length"]) == len(answer.body)
+    assert answer.json()["StatusCode"] == 7
+
+
+@pytest.mark.operation("ContainerStart", "ContainerWait")
+def test_failed_start_with_rm(engine: Engine) -> None:
+    """It is removed before the error comes, so `docker run --rm` need not be told that waiting failed."""
+    container = engine.create("/nope", host={"AutoRemove": True})
+    with engine.wire.open("POST", f"/containers/{container}/wait", condition="removed") as response:
+        answer = engine.wire.request("POST", f"/containers/{container}/start")
+        assert answer.status == 400 and "/nope" in answer.message
+        assert engine.wire.request("GET", f"/containers/{container}/json").status == 404
+        assert b'"StatusCode":127' in response.read()
+
+
+@pytest.mark.operation("ContainerWait")
 def test_wait_next_exit(engine: Engine) -> None:
     container = engine.run("sh", "-c", "exit 4")
     engine.wait(container)

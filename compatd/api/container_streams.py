@@ -10,7 +10,7 @@ from compatd.engine.containers.logentries import LogQuery
 from compatd.engine.engine import Engine
 from compatd.engine.errors import EngineError, InvalidParameter
 from compatd.engine.timestamps import parse_timestamp
-from compatd.http import MULTIPLEXED_STREAM, RAW_STREAM, Answer, Call, Handler
+from compatd.http import MULTIPLEXED_STREAM, RAW_STREAM, Answer, Call, Handler, Json
 
 
 def _moment(name: str, value: Any) -> int:
@@ -55,18 +55,35 @@ async def container_logs(engine: Engine, call: Call) -> Answer | None:
     return None
 
 
+async def container_stats(engine: Engine, call: Call) -> Answer | None:
+    container = engine.containers.find(call.path["id"])
+    stats = engine.containers.stats
+    if not call.query.get("stream"):
+        call.abandonable = True
+        return Json(await stats.once(container, one_shot=bool(call.query.get("one-shot"))))
+    stream = await call.stream("")
+    async with stats.stream(container) as samples:
+        async for sample in samples:
+            await stream.json(sample)
+    return None
+
+
 async def container_wait(engine: Engine, call: Call) -> Answer | None:
-    condition = (call.query.get("condition") or "") if call.version >= "1.30" else ""
+    at_once = call.version >= "1.30"  # the head comes before the end; older clients get all in one
+    condition = (call.query.get("condition") or "") if at_once else ""
     exits.check_condition(condition)
     future = engine.containers.wait(call.path["id"], condition)
     try:
-        stream = await call.stream("application/json")
+        call.abandonable = True
+        stream = await call.stream("application/json") if at_once else None
         code, error = await future
     finally:
         future.cancel()
     answer: dict[str, Any] = {"StatusCode": code}
     if error:
         answer["Error"] = {"Message": error}
+    if stream is None:
+        return Json(answer)
     await stream.json(answer)
     return None
 
@@ -122,8 +139,9 @@ async def _attach(engine: Engine, call: Call, *, websocket: bool) -> None:
         containers.emit(container, "attach")
         if sock is None:
             return
-        await relay(client, sock, stdin=options.stdin)
-        await attach.stream_ended(containers, container, options)
+        watch = attach.InputWatch(tty=container.tty, keys=keys)
+        await relay(client, sock, stdin=options.stdin, watch=watch)
+        await attach.stream_ended(containers, container, watch)
     finally:
         if sock is not None:
             attach.close_stream(container, sock)
@@ -132,6 +150,7 @@ async def _attach(engine: Engine, call: Call, *, websocket: bool) -> None:
 
 STREAM_HANDLERS: dict[str, Handler] = {
     "ContainerLogs": container_logs,
+    "ContainerStats": container_stats,
     "ContainerWait": container_wait,
     "ContainerAttach": container_attach,
     "ContainerAttachWebsocket": container_attach_websocket,

@@ -3,6 +3,7 @@
 from typing import Any
 
 from compatd.api.relay import relay
+from compatd.engine.containers.attach import InputWatch
 from compatd.engine.engine import Engine
 from compatd.engine.errors import EngineError, InvalidParameter
 from compatd.http import MULTIPLEXED_STREAM, RAW_STREAM, Answer, Call, Empty, Handler, Json
@@ -34,9 +35,10 @@ async def exec_start(engine: Engine, call: Call) -> Answer | None:
         return None
     if sock is None:
         return None
+    watch = InputWatch(tty=bool(item.options.get("Tty")), keys=item.detach_keys)
     with sock:
-        await relay(client, sock, stdin=bool(item.options.get("AttachStdin")))
-    await engine.execs.finished(item)
+        await relay(client, sock, stdin=bool(item.options.get("AttachStdin")), watch=watch)
+    await engine.execs.finished(item, watch)
     return None
 
 

@@ -5,6 +5,8 @@ import contextlib
 import socket
 from typing import Protocol
 
+from compatd.engine.containers.attach import InputWatch
+
 _OUTPUT = 256 * 1024
 _INPUT = 64 * 1024
 _HEAD = 8
@@ -17,13 +19,16 @@ class Connection(Protocol):
     async def write(self, data: bytes) -> None: ...
 
 
-async def relay(client: Connection, sock: socket.socket, *, stdin: bool) -> None:
+async def relay(
+    client: Connection, sock: socket.socket, *, stdin: bool, watch: InputWatch | None = None
+) -> None:
     """Until the socket's output ends. The client's end of input is passed on; its output goes on then.
 
-    `sock` is non-blocking and stays the caller's. Raises what writing to a client raises that is gone.
+    `watch` is shown the input. `sock` is non-blocking and stays the caller's. Raises what writing to a client
+    raises that is gone.
     """
     loop = asyncio.get_running_loop()
-    feeding = asyncio.ensure_future(_feed(client, sock)) if stdin else None
+    feeding = asyncio.ensure_future(_feed(client, sock, watch or InputWatch())) if stdin else None
     try:
         while data := await loop.sock_recv(sock, _OUTPUT):
             await client.write(data)
@@ -36,11 +41,13 @@ async def relay(client: Connection, sock: socket.socket, *, stdin: bool) -> None
                 await feeding
 
 
-async def _feed(client: Connection, sock: socket.socket) -> None:
+async def _feed(client: Connection, sock: socket.socket, watch: InputWatch) -> None:
     loop = asyncio.get_running_loop()
     try:
         while data := await client.read(_INPUT):
+            watch.saw(data)
             await loop.sock_sendall(sock, data)
+        watch.saw(b"")
     except (ConnectionResetError, BrokenPipeError):
         # The process reads no more. What the client still sends is taken and dropped, as a pipe's would be.
         while await client.read(_INPUT):

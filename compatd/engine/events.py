@@ -32,6 +32,7 @@ _OBJECTS = (
     "config",
 )
 FILTERS = frozenset({"type", "event", "scope", "label", *_OBJECTS})
+_WITH_DETAILS = frozenset({"health_status", "exec_create", "exec_start"})
 _LEGACY_TYPES = ("container", "image")
 
 
@@ -136,7 +137,11 @@ class Subscription:
 
 
 def matches(event: Event, filters: Filters) -> bool:
-    """Whether an event passes all filters: values of one filter are alternatives, filters are all needed."""
+    """Whether an event passes all filters: values of one filter are alternatives, filters are all needed.
+
+    A filter by an object (`container=x`) looks at ID and name of whatever the event is about, as dockerd's
+    does: the name `bridge` also finds a network's events.
+    """
     actor, attributes = event["Actor"]["ID"], event["Actor"]["Attributes"]
     for name, values in filters.items():
         if not values:
@@ -144,8 +149,7 @@ def matches(event: Event, filters: Filters) -> bool:
         if name == "type":
             ok = event["Type"] in values
         elif name == "event":
-            action = event["Action"]
-            ok = action in values or action.partition(":")[0] in values
+            ok = _action_matches(event["Action"], values)
         elif name == "scope":
             ok = event["scope"] in values
         elif name == "label":
@@ -153,12 +157,18 @@ def matches(event: Event, filters: Filters) -> bool:
         elif name == "image":
             ok = _image_matches(event, values)
         else:
-            ok = event["Type"] == name and any(
-                actor.startswith(value) or attributes.get("name") == value for value in values
-            )
+            beginnings = tuple(values)
+            ok = actor.startswith(beginnings) or attributes.get("name", "").startswith(beginnings)
         if not ok:
             return False
     return True
+
+
+def _action_matches(action: str, values: list[str]) -> bool:
+    """By the whole word; by the beginning when a value is one of those that go on after a colon."""
+    if _WITH_DETAILS.isdisjoint(values):
+        return action in values
+    return action.startswith(tuple(values))
 
 
 def _has_label(attributes: dict[str, str], wanted: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from compatd.engine.containers import Container, Containers
+from compatd.engine.containers.attach import InputWatch
 from compatd.engine.containers.signals import parse_detach_keys
 from compatd.engine.containers.spec import exec_process
 from compatd.engine.containers.start import explain
@@ -24,7 +25,6 @@ _PREFIX = "OCI runtime exec failed: "
 _KEPT = 300
 """Seconds that a finished exec can still be inspected, at least."""
 
-_DETACH_WAIT = 0.5
 _EXIT_WAIT = 10.0
 
 
@@ -156,14 +156,13 @@ class Execs:
         item.exit_code, translated = explain(f"{_PREFIX}{error.message}: unknown")
         return translated
 
-    async def finished(self, item: Exec) -> bool:
-        """After the stream has ended: wait for the exit code. False when the client has only detached."""
-        limit = _DETACH_WAIT if item.options.get("Tty") else _EXIT_WAIT
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(item.done.wait(), limit)
-        if not item.done.is_set() and item.options.get("Tty"):
+    async def finished(self, item: Exec, watch: InputWatch) -> None:
+        """After the stream has ended: wait for the exit code, unless the client has only detached."""
+        if watch.detached:
             self._emit(item, "exec_detach")
-        return item.done.is_set()
+        elif not (watch.ended and item.options.get("Tty")):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(item.done.wait(), _EXIT_WAIT)
 
     def on_exit(self, container_id: str, message: Json) -> None:
         """The runtime's `exec-exit`."""

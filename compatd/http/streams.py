@@ -34,13 +34,14 @@ class Stream:
         data = bytes(data)
         await self._send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
-    async def json(self, value: Any, *, end: bytes | None = None) -> None:
+    async def json(self, value: Any, *, start: bytes = b"", end: bytes | None = None) -> None:
         """Sends one object as one chunk, shaped for the client's version, and a line end.
 
         ``end`` is that of the operation's kind unless given: CRLF for progress, LF for all else.
+        ``start`` goes before the object.
         """
         call = self._call
-        await self.write(encode(call.shaped(value), html=True) + (end or call.line_end))
+        await self.write(start + encode(call.shaped(value), html=True) + (end or call.line_end))
 
     async def finish(self) -> None:
         """Sends what ends the body; ``compatd.http`` does so when the handler returns."""

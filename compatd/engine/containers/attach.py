@@ -8,11 +8,12 @@ from compatd.engine.containers.model import Container
 from compatd.engine.containers.signals import parse_detach_keys
 from compatd.engine.errors import Conflict, EngineError, InvalidParameter
 from runtime.client import Attachment, AttachOptions, RuntimeError_
+from runtime.shim.detach import DetachKeys
 
 if TYPE_CHECKING:
     from compatd.engine.containers.service import Containers
 
-__all__ = ["AttachOptions", "check", "close_stream", "open_stream", "stream_ended"]
+__all__ = ["AttachOptions", "InputWatch", "check", "close_stream", "open_stream", "stream_ended"]
 
 _EXIT_FOLLOWS = 0.5
 """Seconds; the shim tells of an exit in the same moment in which it closes the streams."""
@@ -72,12 +73,32 @@ def close_stream(container: Container, ours: socket.socket) -> None:
     ours.close()
 
 
-async def stream_ended(containers: "Containers", container: Container, options: AttachOptions) -> None:
+class InputWatch:
+    """Looks at what a client sends, to know why its stream has ended when it does.
+
+    `detached`: the keys came, on a terminal. `ended`: the client sends no more.
+    """
+
+    def __init__(self, *, tty: bool = False, keys: bytes = b"") -> None:
+        self._keys = DetachKeys(keys) if tty else None
+        self.detached = self.ended = False
+
+    def saw(self, data: bytes) -> None:
+        """More of the input, before it is passed on; b"" at its end."""
+        if not data:
+            self.ended = True
+        elif self._keys is not None and not self.detached:
+            self.detached = self._keys.feed(data)[1]
+
+
+async def stream_ended(containers: "Containers", container: Container, watch: InputWatch) -> None:
     """A stream's output has ended: a client that hears of it finds the container stopped.
 
     Else the client has detached by keys, or its input, which was all that held it, has ended.
     """
-    if await exits.stopped(container, _EXIT_FOLLOWS):
-        return
-    if container.tty and options.stdin:
+    if watch.detached:
         containers.emit(container, "detach")
+        return
+    passed_on = container.config["StdinOnce"] and not container.tty
+    if not watch.ended or passed_on:
+        await exits.stopped(container, _EXIT_FOLLOWS)

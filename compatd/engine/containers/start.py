@@ -75,7 +75,7 @@ async def start_idle(containers: "Containers", container: Container, *, by_hand:
         async with container.lock:
             if not container.state.running:
                 await start(containers, container, by_hand=by_hand)
-    except (EngineError, OSError):
+    except Exception:
         await exits.auto_remove(containers, container)
         raise
 

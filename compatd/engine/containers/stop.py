@@ -150,9 +150,7 @@ async def restart(containers: "Containers", reference: str, signal: str, timeout
         if container.state.running:
             container.manually_restarted = True
             await stop(containers, container, signal, timeout)
-        async with container.lock:
-            if not container.state.running:
-                await start.start(containers, container, by_hand=True)
+        await start.start_idle(containers, container, by_hand=True)
     except EngineError as error:
         container.manually_restarted = False
         raise EngineError(f"Cannot restart container {reference}: {error.message}") from error

@@ -233,6 +233,19 @@ def test_rename(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_failed_start_with_rm_removes_before_the_error(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        box = await world.create(Cmd=["nope"], HostConfig={"AutoRemove": True})
+        removed = world.containers.wait(box, "removed")
+        world.runtime.failure = "exec: nope"
+        with pytest.raises(EngineError):
+            await world.containers.start(box)
+        assert removed.done() and removed.result() == (128, "")
+        assert not world.containers.all()
+
+    play(tmp_path, scenario)
+
+
 def test_restart_keeps_a_container_with_rm(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         box = await world.create(Cmd=["x"], HostConfig={"AutoRemove": True})

@@ -4,6 +4,7 @@ import asyncio
 import socket
 
 from compatd.api.relay import Unframed, relay
+from compatd.engine.containers.attach import InputWatch
 
 
 class FakeClient:
@@ -21,6 +22,40 @@ class FakeClient:
 
     async def write(self, data: bytes) -> None:
         self.got += data
+
+
+def test_what_a_watch_knows() -> None:
+    watch = InputWatch(tty=True)
+    watch.saw(b"a\x10")
+    assert not watch.detached
+    watch.saw(b"\x11")
+    assert watch.detached and not watch.ended
+    own = InputWatch(tty=True, keys=b"x")
+    own.saw(b"\x10\x11")
+    assert not own.detached
+    own.saw(b"x")
+    assert own.detached
+    plain = InputWatch(keys=b"x")  # without a terminal there are no keys
+    plain.saw(b"x")
+    plain.saw(b"")
+    assert plain.ended and not plain.detached
+
+
+def test_relay_shows_the_input() -> None:
+    async def scenario() -> None:
+        ours, theirs = pair()
+        watch = InputWatch(tty=True)
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(
+            relay(FakeClient(b"a\x10\x11", open_end=True), ours, stdin=True, watch=watch)
+        )
+        assert await loop.sock_recv(theirs, 100) == b"a\x10\x11"
+        theirs.close()
+        await task
+        assert watch.detached and not watch.ended
+        ours.close()
+
+    asyncio.run(scenario())
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
