@@ -27,12 +27,13 @@ def pid_of(containers: "Containers", kind: str, reference: str) -> int:
     """The pid of a container whose namespace of that kind (OCI's name) is joined.
 
     Raises EngineError `failed to join … namespace: …`: 500 as with dockerd, where it is found out while the
-    spec is made.
+    spec is made; but of IPC, looked at earlier, InvalidParameter or Conflict.
     """
     try:
         return running(containers, reference).state.pid
     except EngineError as error:
-        raise EngineError(f"failed to join {kind.upper()} namespace: {error.message}") from None
+        status = type(error) if kind == "ipc" else EngineError
+        raise status(f"failed to join {kind.upper()} namespace: {error.message}") from None
 
 
 def shared_shm(containers: "Containers", reference: str) -> str:
