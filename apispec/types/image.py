@@ -35,6 +35,11 @@ def _unset_shown(image: dict[str, Any]) -> None:
     image["Config"] = {**_UNSET, "WorkingDir": "", **(image.get("Config") or {})}
 
 
+def _created_shown(image: dict[str, Any]) -> None:
+    """Until 1.43 an image without a date had Go's zero time."""
+    image.setdefault("Created", "0001-01-01T00:00:00Z")
+
+
 Config = Struct(
     "v1.DockerOCIImageConfig",
     User=String,
@@ -184,7 +189,7 @@ InspectResponse = Struct(
     ContainerConfig=Field(Anything(), until="1.44", older=None),
     Parent=String,
     DockerVersion=String,
-    legacy=(("1.51", _unset_shown),),
+    legacy=(("1.51", _unset_shown), ("1.43", _created_shown)),
 )
 
 Summary = Struct(

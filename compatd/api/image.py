@@ -6,11 +6,10 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+from compatd.api import platforms
 from compatd.engine.engine import Engine
-from compatd.engine.errors import InvalidParameter
+from compatd.engine.errors import InvalidParameter, NotBuilt
 from compatd.engine.images import reference
-from compatd.engine.images.platform import Platform
-from compatd.engine.images.platform import normalise as normalise_platform
 from compatd.engine.images.platform import parse as parse_platform
 from compatd.http import Answer, Call, Empty, Handler, Json
 
@@ -36,24 +35,6 @@ class Progress:
             self._stream = await self._call.stream(JSON)
 
 
-def _platform(text: str | None) -> Platform | None:
-    """A platform as JSON, as newer operations take it. Raises InvalidParameter."""
-    if not text:
-        return None
-    try:
-        value = json.loads(text)
-        return normalise_platform(value["os"], value["architecture"], value.get("variant") or "")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise InvalidParameter("failed to parse platform: invalid platform") from None
-
-
-def _one_platform(call: Call) -> Platform | None:
-    texts = call.query.get("platform") or []
-    if len(texts) > 1:
-        raise InvalidParameter("multiple platform parameters are not supported")
-    return _platform(texts[0] if texts else None)
-
-
 def registry_auth(header: str) -> dict[str, str]:
     """X-Registry-Auth: base64url of {"username", "password", "identitytoken", …}; a broken one is none."""
     try:
@@ -69,6 +50,9 @@ async def image_list(engine: Engine, call: Call) -> Answer:
     filters = dict(call.query.get("filters") or {})
     if call.query.get("filter") and "reference" not in filters:
         filters["reference"] = [call.query["filter"]]
+    if call.query.get("identity") and not call.query.get("manifests"):
+        raise InvalidParameter("conflicting options: identity requires manifests=1")
+    # An image here is of one platform: `manifests` and `digests` ask for nothing that is not told anyway
     rows = engine.images.list(
         filters,
         all_images=bool(call.query.get("all")),
@@ -78,14 +62,23 @@ async def image_list(engine: Engine, call: Call) -> Answer:
 
 
 async def image_inspect(engine: Engine, call: Call) -> Answer:
-    platform = _platform(call.query.get("platform"))
+    platform = platforms.optional(call.query.get("platform"))
     if platform and call.query.get("manifests"):
         raise InvalidParameter("conflicting options: manifests and platform options cannot both be set")
     return Json(engine.images.inspect(call.path["name"], platform))
 
 
+async def image_attestations(engine: Engine, call: Call) -> Answer:
+    """As of an engine with this kind of image store, which keeps no attestations beside an image."""
+    wanted = call.query.get("platform") or []
+    if len(wanted) > 1:
+        raise InvalidParameter("only one platform value is currently supported")
+    platforms.optional(wanted[0] if wanted else None)
+    raise NotBuilt("the legacy image store does not support attestations")
+
+
 async def image_history(engine: Engine, call: Call) -> Answer:
-    return Json(engine.images.history(call.path["name"], _platform(call.query.get("platform"))))
+    return Json(engine.images.history(call.path["name"], platforms.optional(call.query.get("platform"))))
 
 
 async def image_create(engine: Engine, call: Call) -> None:
@@ -120,7 +113,7 @@ async def image_create(engine: Engine, call: Call) -> None:
 
 
 async def image_load(engine: Engine, call: Call) -> None:
-    platform = _one_platform(call)
+    platform = platforms.one_of_archive(call)
     progress = Progress(call)
     # Errors come as messages here, never as a status
     chunks = call.chunks()
@@ -146,7 +139,7 @@ async def image_get_all(engine: Engine, call: Call) -> None:
 
 
 async def _save(engine: Engine, call: Call, names: list[str]) -> None:
-    archive = engine.images.save(names, _one_platform(call))
+    archive = engine.images.save(names, platforms.one_of_archive(call))
     stream = await call.stream(TAR)
     async for data in archive:
         await stream.write(data)
@@ -170,9 +163,13 @@ async def image_delete(engine: Engine, call: Call) -> Answer:
     name = call.path["name"]
     if not name.strip():
         raise InvalidParameter("image name cannot be blank")
-    return Json(
-        engine.images.delete(name, force=bool(call.query.get("force")), prune=not call.query.get("noprune"))
+    records = engine.images.delete(
+        name,
+        force=bool(call.query.get("force")),
+        prune=not call.query.get("noprune"),
+        platform=platforms.one_to_delete(call),
     )
+    return Json(records)
 
 
 async def image_prune(engine: Engine, call: Call) -> Answer:
@@ -188,6 +185,7 @@ HANDLERS: dict[str, Handler] = {
     "DistributionInspect": distribution_inspect,
     "ImageList": image_list,
     "ImageInspect": image_inspect,
+    "ImageAttestations": image_attestations,
     "ImageHistory": image_history,
     "ImageCreate": image_create,
     "ImageLoad": image_load,

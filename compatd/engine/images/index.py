@@ -148,6 +148,19 @@ class Index:
         self.images[image.id] = image
         return image
 
+    def tie(self, image: Image, parent: Image) -> None:
+        """Remember what the image was built on."""
+        image.parent = parent.id
+        self._store.images.put(image.id, image.document())
+
+    def descends(self, image: Image, ancestor: Image) -> bool:
+        """Whether `ancestor` is among the images that `image` was built on."""
+        while above := self.images.get(image.parent):
+            if above is ancestor:
+                return True
+            image = above
+        return False
+
     def remove(self, image: Image) -> list[str]:
         """Forget an image and its names; returns the chain IDs of layers that went with it, top first."""
         with self._store.transaction():

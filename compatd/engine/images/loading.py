@@ -1,5 +1,6 @@
 """The engine's side of `docker load`."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -37,6 +38,7 @@ class Loader:
         loaded: list[Image] = []
         lines = ""
         names = 0
+        parents: list[tuple[Image, str]] = []
         known = [layer.diff_id.partition(":")[2] for layer in self._index.layers.values()]
         async with AsyncExitStack() as stack:
             keep = stack.enter_context(self._index.pinned())
@@ -52,15 +54,28 @@ class Loader:
                     continue
                 with self._index.pinned() as pins:
                     await self._bring_layers(archive, candidate, draft, pins)
-                    image = self._index.create(raw, candidate.parent)
+                    image = self._index.create(raw)
                 loaded.append(image)
+                parents.append((image, candidate.parent))
                 lines += f"Loaded image ID: {image.id}\n"
                 names = await self._name(image, candidate)
                 emit(image, "load", image.id)
+        self._tie(parents)
         if not names:
             for line in lines.splitlines(keepends=True):
                 await self._write({"stream": line})
         return loaded
+
+    def _tie(self, parents: list[tuple[Image, str]]) -> None:
+        """Tell the images which of the others in the archive they were built on. Raises EngineError."""
+        loaded = {image.id: image for image, _ in parents}
+        for image, parent_id in parents:
+            parent = loaded.get(parent_id)
+            if parent is None or parent is image:
+                continue
+            if not _is_parent(image, parent) or self._index.descends(parent, image):
+                raise EngineError(f"image {parent.id} is not a valid parent for {image.id}")
+            self._index.tie(image, parent)
 
     def _wanted(self, image: Image) -> bool:
         os_name = image.config.get("os") or "linux"
@@ -91,14 +106,23 @@ class Loader:
                 f"expected {len(candidate.layers)}, got {len(diff_ids)}"
             )
         parent = ""
+        tasks = []
         for name, diff_id, chain_id in zip(candidate.layers, diff_ids, image.chain_ids, strict=True):
             if chain_id in self._index.layers:
                 pins.add(chain_id)
             else:
-                await self._bring_layer(archive.member(name), parent, diff_id, pins)
+                bring = self._bring_layer(archive.member(name), parent, diff_id, pins)
+                tasks.append(asyncio.ensure_future(bring))
             parent = chain_id
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _bring_layer(self, member: Member, parent: str, diff_id: str, pins: Pins) -> None:
+        """One layer, while others are unpacked; those that the archive holds plain are unpacked already."""
         progress = None if self._quiet else self._progress(diff_id)
         if member.kind == "file":
             await self._layers.from_file(member.path, parent, diff_id, pins, progress=progress)
@@ -142,3 +166,11 @@ class Loader:
             self._index.name(reference, image)
             await self._write({"stream": f"Loaded image: {reference.familiar}\n"})
         return len(candidate.names)
+
+
+def _is_parent(image: Image, parent: Image) -> bool:
+    """Whether the image's history is its parent's and one step more."""
+    own, others = image.config.get("history") or [], parent.config.get("history") or []
+    if not own and not others:
+        return True
+    return len(own) == len(others) + 1 and own[: len(others)] == others

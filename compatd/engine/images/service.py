@@ -122,9 +122,11 @@ class Images:
         self.index.name(reference, image)
         self.emit(image, "tag", reference.tagged().familiar)
 
-    def delete(self, name: str, *, force: bool = False, prune: bool = True) -> Records:
-        """Untag or delete. Raises NotFound, InvalidParameter, Conflict."""
-        image = self.resolve(name)
+    def delete(
+        self, name: str, *, force: bool = False, prune: bool = True, platform: Platform | None = None
+    ) -> Records:
+        """Untag or delete. Raises NotFound (also of another platform), InvalidParameter, Conflict."""
+        image = self.resolve(name, platform)
         return self._deleter().delete(image, name, force=force, prune=prune)
 
     def _deleter(self) -> deleting.Deleter:
