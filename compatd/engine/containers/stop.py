@@ -95,9 +95,10 @@ async def send_signal(
         except RuntimeError_ as error:
             if error.kind not in _ENDED:  # else its exit is on the way to us
                 raise EngineError(f"Cannot kill container {container.id}: {error.message}") from error
-        if final and state.paused:
-            await _resume_quietly(containers, container)
+        resumed = final and state.paused and await _resume_quietly(containers, container)
         containers.emit(container, "kill", {"signal": str(number)})
+        if resumed:
+            _resumed(containers, container)
 
 
 async def _end_waiting(containers: "Containers", container: Container, final: bool) -> None:
@@ -107,11 +108,20 @@ async def _end_waiting(containers: "Containers", container: Container, final: bo
         await exits.give_up(containers, container)
 
 
-async def _resume_quietly(containers: "Containers", container: Container) -> None:
+async def _resume_quietly(containers: "Containers", container: Container) -> bool:
     try:
         await containers.runtime.resume(container.id)
     except RuntimeError_ as error:
         logger.warning("cannot unpause container %s: %s", container.id, error.message)
+        return False
+    return True
+
+
+def _resumed(containers: "Containers", container: Container) -> None:
+    container.state.paused = False
+    containers.health.update(container)
+    containers.registry.save(container)
+    containers.emit(container, "unpause")
 
 
 async def kill(containers: "Containers", container: Container) -> None:
@@ -186,10 +196,7 @@ async def unpause(containers: "Containers", container: Container) -> None:
             await containers.runtime.resume(container.id)
         except RuntimeError_ as error:
             raise EngineError(f"Cannot unpause container {container.id}: {error.message}") from error
-        container.state.paused = False
-        containers.health.update(container)
-        containers.registry.save(container)
-        containers.emit(container, "unpause")
+        _resumed(containers, container)
 
 
 async def resize(containers: "Containers", container: Container, height: int, width: int) -> None:
