@@ -61,7 +61,7 @@ async def container_archive(engine: Engine, call: Call) -> None:
         async for data in packed.chunks():
             await stream.write(data)
     finally:
-        await packed.close()
+        packed.close()
 
 
 async def put_container_archive(engine: Engine, call: Call) -> Answer:

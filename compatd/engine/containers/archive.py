@@ -67,9 +67,9 @@ class Packed:
         """The tar. Raises EngineError."""
         return self._download.chunks()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """End it, wherever it is."""
-        await self._download.close()
+        self._download.close()
 
 
 async def pack(containers: "Containers", reference: str, path: str, encoding: str = "") -> Packed:
@@ -90,9 +90,9 @@ async def pack(containers: "Containers", reference: str, path: str, encoding: st
                 return Packed(path_stat(told), download)
             answer = await download.answer()
         except BaseException:
-            await download.close()
+            download.close()
             raise
-        await download.close()
+        download.close()
         if not answer.get("gone"):
             break
     _check(answer, reference, path)

@@ -14,6 +14,9 @@ Json = dict[str, Any]
 PIECE = 1 << 20
 
 
+_running: set["asyncio.Task[Any]"] = set()
+
+
 class Download:
     """A worker's output. Use `read`, then `answer`; `close` in any case: it kills what still runs."""
 
@@ -22,7 +25,14 @@ class Download:
         fcntl.fcntl(self._write, fcntl.F_SETPIPE_SZ, PIECE)
         os.set_blocking(self._fd, False)
         self._task = asyncio.ensure_future(runtime.worker(function, arguments, [self._write]))
-        self._task.add_done_callback(lambda _: os.close(self._write))
+        self._task.add_done_callback(self._done)
+        _running.add(self._task)
+
+    def _done(self, task: "asyncio.Task[Any]") -> None:
+        os.close(self._write)  # the end of the output
+        _running.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, for nobody may ask any more
 
     async def read(self, count: int = PIECE) -> bytes:
         """Up to `count` bytes, b"" at the end."""
@@ -62,10 +72,9 @@ class Download:
             raise EngineError(str(error)) from error
         return result
 
-    async def close(self) -> None:
-        """End the worker and close the pipe."""
+    def close(self) -> None:
+        """End the worker and close the pipe; not awaited, so that who is being cancelled can do it whole."""
         self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
         os.close(self._fd)
 
 

@@ -29,7 +29,7 @@ async def export(containers: "Containers", reference: str) -> AsyncIterator[byte
                     yield data
                 answer = await download.answer()
             finally:
-                await download.close()
+                download.close()
             if not answer.get("gone"):
                 break
         if "error" in answer:
