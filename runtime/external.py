@@ -43,6 +43,7 @@ class External:
         self.args = list(args)
         self.id = container_id
         self.folder = folder
+        self._place = -1  # the folder while a console is awaited there
         os.makedirs(folder, mode=0o700, exist_ok=True)
 
     def call(
@@ -126,7 +127,7 @@ class External:
         listener = self._listener() if console is not None else None
         try:
             if listener:
-                command += ["--console-socket", self._console]
+                command += ["--console-socket", listener.getsockname()]
             self.call(*command, self.id, stdio=None if console is not None else stdio)
             child = ExternalChild(self, int(_read(pid_file)), start=True)
             if listener:
@@ -187,7 +188,7 @@ class External:
         listener = self._listener() if console is not None else None
         try:
             if listener:
-                command += ["--console-socket", self._console]
+                command += ["--console-socket", listener.getsockname()]
             self.call(*command, self.id, stdio=None if console is not None else stdio)
             child = ExternalChild(self, int(_read(pid_file)), start=False)
             if listener:
@@ -221,16 +222,18 @@ class External:
     def _listener(self) -> _socket.socket:
         self._close(None)
         listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-        # By a short name: a socket's path is limited to 107 bytes.
-        folder = os.open(self.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        listener.bind(f"/proc/self/fd/{folder}/console.sock")
-        os.close(folder)
+        # By a short name, for us and for the runtime: a socket's path is limited to 107 bytes.
+        self._place = os.open(self.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        listener.bind(f"/proc/{os.getpid()}/fd/{self._place}/console.sock")
         listener.listen(1)
         return listener
 
     def _close(self, listener: _socket.socket | None) -> None:
         if listener is not None:
             listener.close()
+        if self._place >= 0:
+            os.close(self._place)
+            self._place = -1
         try:
             os.unlink(self._console)
         except FileNotFoundError:
