@@ -51,6 +51,15 @@ async def data_usage(engine: Any, call: Call) -> Answer:
     return Json(found)
 
 
+async def auth(engine: Any, call: Call) -> Answer:
+    """SystemAuth."""
+    from compatd.engine.images.registry.login import login
+
+    call.abandonable = True
+    await login(engine.config, call.body or {})
+    return Json({"Status": "Login Succeeded", "IdentityToken": ""})
+
+
 def _time(call: Call, name: str) -> int | None:
     text = call.query.get(name)
     if not text:
@@ -75,4 +84,5 @@ HANDLERS: dict[str, Handler] = {
     "SystemInfo": info,
     "SystemEvents": events,
     "SystemDataUsage": data_usage,
+    "SystemAuth": auth,
 }

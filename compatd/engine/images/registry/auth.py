@@ -33,11 +33,11 @@ def challenges(header: str) -> dict[str, dict[str, str]]:
 
 
 class Authenticator:
-    """Makes the Authorization header that a registry asks for."""
+    """Makes the Authorization header that a registry asks for; without a repository for no scope."""
 
     def __init__(self, credentials: Credentials, repository: str) -> None:
         self._credentials = credentials
-        self._scope = f"repository:{repository}:pull"
+        self._scope = f"repository:{repository}:pull" if repository else ""
         self.header = f"Bearer {credentials['registrytoken']}" if credentials.get("registrytoken") else ""
 
     async def answer(self, session: Any, challenge: str, request: str) -> None:
@@ -61,7 +61,7 @@ class Authenticator:
         realm, service = parameters.get("realm", ""), parameters.get("service", "")
         if not realm.startswith(("http://", "https://")):
             raise EngineError("no token in response")
-        scope = {"scope": self._scope}
+        scope = {"scope": self._scope} if self._scope else {}
         refresh = self._credentials.get("identitytoken")
         if refresh:
             form = {

@@ -72,6 +72,11 @@ class Repository:
         if self._challenge and not self._auth.header:
             await self._auth.answer(self._session, self._challenge, f'Get "{url}"')
 
+    async def status(self) -> int:
+        """The status of an authenticated request of nothing in particular; after `ping`."""
+        async with self._send("GET", f"{self.endpoint.url}/v2/", {}) as response:
+            return int(response.status)
+
     @asynccontextmanager
     async def _send(self, method: str, url: str, headers: dict[str, str]) -> AsyncIterator[Any]:
         import aiohttp
