@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import subprocess
 import time
 import zlib
 from collections.abc import Iterator
@@ -232,21 +233,53 @@ def test_a_server_that_does_not_read_holds_no_lossy_container(engine: Engine, bu
         sock.close()
 
 
-@pytest.mark.operation(LOGS)
-def test_journald(engine: Engine) -> None:
-    answer = engine.wire.request(
-        "POST",
-        "/containers/create",
-        {"Image": engine.image, "Cmd": ["echo", "x"], "HostConfig": config("journald")},
-    )
-    container = answer.json()["Id"]
+JOURNAL = Path("/run/systemd/journal/socket")
+
+
+@pytest.mark.operation(START)
+@pytest.mark.local
+@pytest.mark.skipif(JOURNAL.exists(), reason="journald runs here")
+def test_journald_that_is_not_there(engine: Engine) -> None:
+    container = engine.create("true", host=config("journald"))
     answer = engine.wire.request("POST", f"/containers/{container}/start")
-    if Path("/run/systemd/journal/socket").exists():
-        assert answer.status == 204
-        engine.wait(container)
-        until(lambda: engine.logs(container)[0] == "x\n")
-    else:
-        assert answer.status == 500
-        assert answer.message.endswith(
-            "failed to initialize logging driver: journald is not enabled on this host"
-        )
+    assert answer.status == 500
+    text = "failed to initialize logging driver: journald is not enabled on this host"
+    assert answer.message.endswith(text)
+
+
+@pytest.mark.operation(LOGS)
+@pytest.mark.local
+@pytest.mark.skipif(not JOURNAL.exists(), reason="no journald runs here")
+def test_journald(engine: Engine) -> None:
+    name = engine.name("journal")
+    script = "echo one; sleep 0.3; head -c 20000 /dev/zero | tr '\\0' x; echo; echo err >&2"
+    host = config("journald", labels="my.team", tag="{{.Name}}")
+    container = engine.run("sh", "-c", script, name=name, host=host, Labels={"my.team": "blue"})
+    engine.wait(container)
+    expected = ("one\n" + "x" * 20000 + "\n", "err\n")
+    until(lambda: engine.logs(container) == expected)
+    assert engine.logs(container, tail="0") == ("", "")
+    assert "MY_TEAM=blue one\n" in engine.logs(container, details=True)[0]
+    assert engine.logs(container, since="4000000000") == ("", "")
+    command = ["journalctl", "--all", "--output=json", f"CONTAINER_ID_FULL={container}"]
+    lines = subprocess.run(command, check=True, capture_output=True).stdout.splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert [entry["PRIORITY"] for entry in entries if len(entry["MESSAGE"]) == 3] == ["6", "3"]
+    first = entries[0]
+    assert first["CONTAINER_NAME"] == first["CONTAINER_TAG"] == first["SYSLOG_IDENTIFIER"] == name
+    assert (first["CONTAINER_ID"], first["MY_TEAM"]) == (container[:12], "blue")
+    assert first["IMAGE_NAME"] == engine.image
+    assert sum(entry.get("CONTAINER_PARTIAL_MESSAGE") == "true" for entry in entries) == 1
+
+
+@pytest.mark.operation(LOGS)
+@pytest.mark.local
+@pytest.mark.skipif(not JOURNAL.exists(), reason="no journald runs here")
+def test_following_journald(engine: Engine) -> None:
+    script = "echo one; while [ ! -e /go ]; do sleep 0.05; done; echo two"
+    container = engine.run("sh", "-c", script, host=config("journald"))
+    until(lambda: engine.logs(container)[0] == "one\n")
+    with engine.wire.open("GET", f"/containers/{container}/logs", stdout=True, follow=True) as response:
+        assert response.read(12) == b"\x01\0\0\0\0\0\0\x04one\n"
+        engine.exec(container, "touch", "/go")
+        assert response.read() == b"\x01\0\0\0\0\0\0\x04two\n"

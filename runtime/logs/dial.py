@@ -52,7 +52,8 @@ def resolve(network: str, address: str) -> list[Place]:
     if port.isdecimal() and int(port) > 65535:
         raise LogError(f"dial {plain(network)}: address {port}: invalid port")
     try:
-        found = socket.getaddrinfo(host or "localhost", port, 0, KINDS[network])
+        # As bytes: a str would load the idna codec and unicodedata, 1 MB.
+        found = socket.getaddrinfo((host or "localhost").encode(), port, 0, KINDS[network])
     except socket.gaierror as error:
         text = "no such host" if error.errno == socket.EAI_NONAME else str(error.strerror).lower()
         raise LogError(f"dial {plain(network)}: lookup {host}: {text}") from None
@@ -66,7 +67,12 @@ def is_numeric(network: str, address: str) -> bool:
     host, port = split(address)
     try:
         socket.getaddrinfo(
-            host or "127.0.0.1", port, 0, KINDS[network], 0, socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+            (host or "127.0.0.1").encode(),
+            port,
+            0,
+            KINDS[network],
+            0,
+            socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
         )
     except socket.gaierror:
         return False

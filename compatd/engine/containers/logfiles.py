@@ -4,11 +4,12 @@ A form of log (json-file's lines, local's records) is told by how its bytes are 
 """
 
 import gzip
-import io
 import os
+import shutil
+import tempfile
 from collections import deque
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, cast
 
 _CHUNK = 1 << 20
 _BLOCK = 1 << 16
@@ -124,6 +125,7 @@ class LogReader:
                 file.close()
                 continue
             if tail >= 0:
+                file = _seekable(file, self._path.parent)
                 remaining -= self._form.seek_tail(file, remaining)
             kept.insert(0, file)
         self._files = kept
@@ -170,11 +172,12 @@ class LogReader:
     def _go_on(self) -> bool:
         """After rotations: all files that are newer than the last one that was read."""
         files = _snapshot(self._path)
-        mark = _head(self._last) if self._last is not None else b""
+        mark = _head(self._last) if self._last is not None else b""  # that one is not read any more
         newer: list[IO[bytes]] = []
         seen = False
         for file in files:
             seen = seen or bool(mark and _head(file).startswith(mark))
+            file.seek(0)
             if seen or (newer and self._last is not None and not mark):
                 file.close()
             else:
@@ -217,27 +220,29 @@ def _snapshot(path: Path) -> list[IO[bytes]]:
 
 
 def _inode(file: IO[bytes]) -> int:
-    try:
-        return os.fstat(file.fileno()).st_ino
-    except (OSError, io.UnsupportedOperation):
-        return -1
+    return os.fstat(file.fileno()).st_ino
 
 
 def _head(file: IO[bytes]) -> bytes:
-    """The first bytes, which tell a file from all others: an entry has its time."""
-    position = file.tell()
+    """The first bytes, which tell a file from all others: an entry has its time. Moves in the file."""
     file.seek(0)
-    head = file.read(_HEAD)
-    file.seek(position)
-    return head
+    return file.read(_HEAD)
 
 
 def _open(path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
-        with gzip.open(path, "rb") as packed:
-            data = packed.read()
-        return io.BytesIO(data)
+        return cast(IO[bytes], gzip.open(path, "rb"))
     return path.open("rb", buffering=0)
+
+
+def _seekable(file: IO[bytes], folder: Path) -> IO[bytes]:
+    """A packed file unpacked to disk (it has no name there): its end cannot be found otherwise."""
+    if not isinstance(file, gzip.GzipFile):
+        return file
+    plain = tempfile.TemporaryFile(dir=folder, buffering=0)
+    with file:
+        shutil.copyfileobj(file, plain)
+    return cast(IO[bytes], plain)
 
 
 def rotated(path: Path) -> list[Path]:

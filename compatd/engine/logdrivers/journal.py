@@ -6,7 +6,9 @@ the size in 8 bytes (little endian) and the value; an empty line ends an entry.
 
 import asyncio
 import contextlib
+import dataclasses
 import shutil
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,8 +21,6 @@ _OURS = {
     "CONTAINER_ID_FULL", "CONTAINER_TAG", "IMAGE_NAME", "CONTAINER_PARTIAL_ID", "CONTAINER_PARTIAL_ORDINAL",
     "CONTAINER_PARTIAL_LAST", "CONTAINER_PARTIAL_MESSAGE", "CONTAINER_LOG_EPOCH", "CONTAINER_LOG_ORDINAL",
 }  # fmt: skip
-_QUIET = 0.5
-"""Seconds after a container's end in which the journal may still bring its last entries."""
 
 
 def readable() -> bool:
@@ -49,31 +49,51 @@ async def read(
     framed: bool,
     ended: "asyncio.Future[tuple[int, str]] | None",
 ) -> AsyncIterator[bytes]:
-    """Pieces of the answer; they end some time after `ended` is done, if there is one."""
+    """Pieces of the answer; with `ended` they go on until that is done, and all of before is told."""
+    converter = JournalConverter(query, framed=framed)
+    began = time.time_ns()
+    async for piece in _run(command(container_id, query, follow=ended is not None), converter, ended):
+        yield piece
+    if ended is None or converter.done:
+        return
+    # What journald has been sent and has not stored yet, and what the follower has not seen of it.
+    async for _ in _run(["journalctl", "--sync"], converter, None):
+        pass
+    rest = dataclasses.replace(query, tail=-1, since=query.since or (began if query.tail == 0 else 0))
+    words = command(container_id, rest, follow=False)
+    if converter.cursor:
+        words = [word for word in words if not word.startswith("--since=")]
+        words.append(f"--after-cursor={converter.cursor}")
+    converter.forget_rest()
+    async for piece in _run(words, converter, None):
+        yield piece
+
+
+async def _run(
+    words: list[str], converter: "JournalConverter", ended: "asyncio.Future[tuple[int, str]] | None"
+) -> AsyncIterator[bytes]:
+    """What the converter makes of a program's output, until its end or `ended`."""
     process = await asyncio.create_subprocess_exec(
-        *command(container_id, query, follow=ended is not None),
+        *words,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
     assert process.stdout is not None
-    converter = JournalConverter(query, framed=framed)
     reading: asyncio.Future[bytes] | None = None
     try:
         while not converter.done:
             reading = reading or asyncio.ensure_future(process.stdout.read(1 << 20))
-            over = ended is not None and ended.done()
-            waited: set[asyncio.Future[Any]] = {reading} if ended is None or over else {reading, ended}
-            await asyncio.wait(waited, timeout=_QUIET if over else None, return_when=asyncio.FIRST_COMPLETED)
-            if reading.done():
-                data = reading.result()
-                reading = None
-                if not data:
-                    return
-                if piece := converter.feed(data):
-                    yield piece
-            elif over:
+            waited: set[asyncio.Future[Any]] = {reading} if ended is None else {reading, ended}
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
                 return
+            data = reading.result()
+            reading = None
+            if not data:
+                return
+            if piece := converter.feed(data):
+                yield piece
     finally:
         if reading is not None:
             reading.cancel()
@@ -86,12 +106,19 @@ class JournalConverter(Converter):
     """As Converter, for exported entries in any pieces."""
 
     _rest = b""
+    cursor = ""
+    """Of the last entry that was fed."""
+
+    def forget_rest(self) -> None:
+        """The rest of an entry that was cut off will not come."""
+        self._rest = b""
 
     def feed(self, lines: bytes) -> bytes:
         """Any piece of an export; what is not whole is kept."""
         out: list[bytes] = []
         entries, self._rest = parse(self._rest + lines)
         for fields in entries:
+            self.cursor = fields.get("__CURSOR", b"").decode("ascii", "replace")
             if "MESSAGE" not in fields or fields.get("PRIORITY", b"") not in _STREAMS:
                 continue
             text = fields["MESSAGE"]

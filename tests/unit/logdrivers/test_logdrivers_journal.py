@@ -62,25 +62,41 @@ def test_the_command() -> None:
     assert journal.command("cc", LogQuery(), follow=True)[-2:] == ["--no-tail", "--follow"]
 
 
-@pytest.mark.parametrize("follow", [False, True])
-def test_reading_by_a_journalctl(follow: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def install(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journalctl that writes its arguments down and does as `script` says."""
+    program = folder / "journalctl"
+    program.write_text(f'#!/bin/sh\ncd {folder}\necho "$*" >>calls\n{script}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").write_bytes(entry(b"hello"))
-    script = tmp_path / "journalctl"
-    script.write_text(f"#!/bin/sh\ncat {tmp_path}/data\n" + ("exec sleep 1000\n" if follow else ""))
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(journal, "_QUIET", 0.05)
+    install(tmp_path, "cat data", monkeypatch)
     assert journal.readable()
 
-    async def run() -> bytes:
+    async def run() -> list[bytes]:
+        return [piece async for piece in journal.read("cc", LogQuery(), framed=False, ended=None)]
+
+    assert asyncio.run(run()) == [b"hello\n"]
+
+
+def test_following_tells_what_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The follower is slow: what it has not told is asked for after the container's end."""
+    (tmp_path / "data").write_bytes(entry(b"hello") + entry(b"cut off")[:-5])
+    (tmp_path / "rest").write_bytes(entry(b"last"))
+    script = 'case "$*" in *--follow*) cat data; exec sleep 1000;; *--after-cursor=x*) cat rest;; esac'
+    install(tmp_path, script, monkeypatch)
+
+    async def run() -> list[bytes]:
         ended: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
-        found = b""
-        async for piece in journal.read(
-            "cc", LogQuery(follow=follow), framed=False, ended=ended if follow else None
-        ):
-            found += piece
-            if follow:
+        found = []
+        async for piece in journal.read("cc", LogQuery(follow=True), framed=False, ended=ended):
+            found.append(piece)
+            if not ended.done():
                 ended.set_result((0, ""))
         return found
 
-    assert asyncio.run(run()) == b"hello\n"
+    assert asyncio.run(run()) == [b"hello\n", b"last\n"]
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert "--follow" in calls[0] and calls[1] == "--sync" and "--after-cursor=x" in calls[2]
