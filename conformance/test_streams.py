@@ -207,7 +207,7 @@ def test_vanished_client_does_not_stop_the_program(engine: Engine) -> None:
     engine.start(container)
     stream.read_until(b"0123456789abcdef\n")
     stream.close()
-    assert engine.exec(container, "touch", "/stop").code == 0
+    engine.exec(container, "touch", "/stop")  # it may be killed with the container's end before its own
     assert engine.wait(container) == 5
 
 
