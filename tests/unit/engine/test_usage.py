@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,6 @@ import pytest
 from compatd.engine.containers.sizes import folder_size
 from compatd.engine.errors import InvalidParameter
 from compatd.engine.usage import Usage
-from runtime.storage.overlay import remove
 
 Json = dict[str, Any]
 
@@ -128,4 +128,4 @@ def test_size_of_a_deep_folder(tmp_path: Path) -> None:
     try:
         assert folder_size(str(tmp_path)) == 100
     finally:
-        remove(str(tmp_path / name))
+        shutil.rmtree(tmp_path / name)
