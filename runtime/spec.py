@@ -160,6 +160,7 @@ class Overlay(TypedDict, total=False):
     lower: list[str]  # absolute, top layer first
     upper: str  # absent: the root is read-only
     work: str
+    flat: str  # instead of all that: one tree that is the root
 
 
 class RootPlan(TypedDict, total=False):

@@ -12,6 +12,8 @@ DEFAULT_FILE = "/etc/docker/daemon.json"
 _MERGED = ("dns-opts", "labels", "log-opts", "insecure-registries", "registry-mirrors")
 """Keys whose flag values never conflict with the file's in dockerd: they are added up instead."""
 
+_STORAGE_DRIVERS = ("overlay2", "overlay", "vfs")
+
 
 class ConfigError(Exception):
     """The options cannot be used; the text is dockerd's."""
@@ -174,9 +176,10 @@ def _go(value: Any) -> str:
 
 def _validate(config: Config) -> Config:
     """What dockerd refuses at start. Raises ConfigError."""
-    if config.storage_driver not in ("overlay2", "overlay"):
+    if config.storage_driver not in _STORAGE_DRIVERS:
         raise ConfigError(
-            f"error initializing graphdriver: driver not supported: {config.storage_driver} (overlay2 is)"
+            f"error initializing graphdriver: driver not supported: {config.storage_driver} "
+            "(overlay2 and vfs are)"
         )
     known = {"compatd", "runc", "io.containerd.runc.v2", "crun", *config.runtimes}
     if config.default_runtime not in known:

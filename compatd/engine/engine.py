@@ -18,7 +18,7 @@ from compatd.engine.usage import Usage
 from compatd.engine.volumes import Volumes
 from compatd.store import Store
 from runtime.client import Runtime
-from runtime.storage.overlay import Overlay
+from runtime.storage.drivers import open_storage
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Engine:
         self.store = Store(config.root)
         self.events = Events()
         self.runtime = Runtime(Path(config.exec_root), on_event=self._on_runtime_event)
-        self.storage = Overlay(config.root)
+        self.storage = open_storage(config.storage_driver, config.root)
         self.images = Images(config, self.store, self.events, self.runtime, self.storage)
         self.networks = Networks(config, self.store, self.events)
         self.volumes = Volumes(config, self.store, self.events)

@@ -17,6 +17,7 @@ from compatd.engine.logdrivers import DRIVERS
 from compatd.engine.sysinfo import SysInfo, detect, warnings
 from compatd.engine.timestamps import rfc3339
 from compatd.store import Store
+from runtime.storage.drivers import DRIVERS as STORAGE_DRIVERS
 
 API_VERSION = "1.56"
 MIN_API_VERSION = "1.24"
@@ -109,8 +110,8 @@ class System:
             "ContainersPaused": paused,
             "ContainersStopped": stopped,
             "Images": self._images(),
-            "Driver": "overlay2",
-            "DriverStatus": _driver_status(Path(config.data_root)),
+            "Driver": STORAGE_DRIVERS[config.storage_driver].name,
+            "DriverStatus": _driver_status(config),
             "Plugins": {
                 "Volume": ["local"],
                 "Network": ["bridge", "host", "null"],
@@ -220,9 +221,11 @@ def _os_release() -> dict[str, str]:
         return {}
 
 
-def _driver_status(data_root: Path) -> list[list[str]]:
+def _driver_status(config: Config) -> list[list[str]] | None:
+    if config.storage_driver == "vfs":
+        return None
     return [
-        ["Backing Filesystem", _filesystem(data_root)],
+        ["Backing Filesystem", _filesystem(Path(config.data_root))],
         ["Supports d_type", "true"],
         ["Using metacopy", "false"],
         ["Native Overlay Diff", "true"],

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from compatd.engine.errors import Conflict, InvalidParameter, NotFound
 from compatd.engine.timestamps import rfc3339
-from runtime.storage.overlay import remove
+from runtime.storage.base import remove
 
 Json = dict[str, Any]
 

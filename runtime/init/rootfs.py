@@ -32,20 +32,23 @@ class RootPropagation(Operation):
 
 
 class OverlayRoot(Operation):
-    """Mount the layers on the rootfs folder.
+    """Mount the layers, or the one tree that has all of them (`flat`), on the rootfs folder.
 
     Paths that share a parent folder are given relative to it, which keeps the option string short. Too long,
     or with characters that overlay's option parser would split at, the folders are given as fds: the kernel
     resolves the names `7`, `8` … in /proc/self/fd. That holds some 800 layers on any kernel.
     """
 
-    __slots__ = ("overlay", "readonly")
+    __slots__ = ("flat", "overlay", "readonly")
 
     def __init__(self, overlay: Overlay) -> None:
         self.overlay = overlay
-        self.readonly = not overlay.get("upper")
+        self.flat = overlay.get("flat", "")
+        self.readonly = not overlay.get("upper") and not self.flat
 
     def describe(self) -> str:
+        if self.flat:
+            return f"the tree {self.flat} as root"
         mode = "read-only" if self.readonly else "writable"
         return f"{mode} overlay of {len(self.overlay['lower'])} layers"
 
@@ -64,11 +67,12 @@ class OverlayRoot(Operation):
 
     def run(self, road: Road) -> None:
         lower = self.overlay["lower"]
-        if self.readonly and len(lower) == 1:  # overlay wants two layers
-            tree = s.open_tree(s.AT_FDCWD, lower[0])
+        if self.flat or (self.readonly and len(lower) == 1):  # overlay wants two layers
+            tree = s.open_tree(s.AT_FDCWD, self.flat or lower[0])
             target = os.open(road.rootfs, s.O_PATH | os.O_CLOEXEC)
             s.move_mount(tree, target)
-            s.mount_setattr(tree, set=s.MOUNT_ATTR_RDONLY)
+            if self.readonly:
+                s.mount_setattr(tree, set=s.MOUNT_ATTR_RDONLY)
             road.root = tree
             return
         base, text = self.options()

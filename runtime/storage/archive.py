@@ -17,6 +17,7 @@ from runtime import syscalls
 from runtime.init.errors import UserError
 from runtime.init.users import resolve
 from runtime.storage import containerfs
+from runtime.storage.bodystream import Body, Cut, Malformed
 from runtime.storage.copyin import CopyFailed, unpack
 from runtime.storage.packer import Output, Packer
 from runtime.storage.tarheader import TarError
@@ -162,8 +163,6 @@ def stat(arguments: Json, fds: list[int]) -> Json:
         return {"stat": _look(view.root, path)[1]}
     except Refused as refused:
         return refused.answer
-    except containerfs.Gone:
-        return {"gone": True}
 
 
 def pack(arguments: Json, fds: list[int]) -> Json:
@@ -182,8 +181,6 @@ def pack(arguments: Json, fds: list[int]) -> Json:
         packer.out.end()
     except Refused as refused:
         return refused.answer
-    except containerfs.Gone:
-        return {"gone": True}
     except BrokenPipeError:
         return {"error": "the reader went away"}
     return {"entries": packer.count}
@@ -196,39 +193,49 @@ def export(arguments: Json, fds: list[int]) -> Json:
         view = containerfs.enter(arguments["view"])
         packer.below(view.root, b"")
         packer.out.end()
-    except containerfs.Gone:
-        return {"gone": True}
     except BrokenPipeError:
         return {"error": "the reader went away"}
     return {"entries": packer.count}
 
 
-def _plain(source: int) -> Iterator[bytes]:
-    """The tar that comes from `source`, decompressed; begins to read at once."""
+def _plain(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The tar in `pieces`, decompressed; begins to read at once."""
     head = b""
-    while len(head) < _HEAD and (data := os.read(source, CHUNK)):
+    while len(head) < _HEAD and (data := next(pieces, b"")):
         head += data
     expand = decompressor(detect(head))
 
     def original() -> Iterator[bytes]:
         yield head
-        while data := os.read(source, CHUNK):
-            yield data
+        yield from pieces
 
     return expand(original())
+
+
+def _pieces(source: int) -> Iterator[bytes]:
+    while data := os.read(source, CHUNK):
+        yield data
 
 
 def extract(arguments: Json, fds: list[int]) -> Json:
     """Unpack the (compressed) tar from `fds[0]` into the folder "path".
 
+    "body": null, or what `bodystream.Body` must know when that is the client's socket; its state afterwards
+    is in the answer, as "body". {"cut": true} says that the client went away.
     "no_overwrite": a folder is not replaced by something else, nor the other way round; "owner": null, or
     the user (`name|uid[:group|gid]`) that everything belongs to then; "read_only": the root must not be
     written to, "mounts" of the view that are not writable neither.
     Answers {"entries": n}; {"error", "missing", "kind": "invalid" for what the client can help}.
     """
+    body = Body(fds[0], arguments["body"]) if arguments.get("body") else None
+    answer = _extract(arguments, body.pieces() if body else _pieces(fds[0]))
+    return {**answer, "body": body.state()} if body else answer
+
+
+def _extract(arguments: Json, pieces: Iterator[bytes]) -> Json:
     try:
         path = absolute(os.fsencode(arguments["path"]))
-        chunks = _plain(fds[0])
+        chunks = _plain(pieces)
         view = containerfs.enter(arguments["view"])
         folder = _destination(view, path, arguments)
         owner = None
@@ -244,10 +251,12 @@ def extract(arguments: Json, fds: list[int]) -> Json:
         )
     except Refused as refused:
         return refused.answer
-    except containerfs.Gone:
-        return {"gone": True}
     except UserError as error:
         return {"error": str(error), "kind": "invalid"}
+    except Malformed:
+        return {"error": "malformed chunked encoding", "kind": "invalid"}
+    except Cut:
+        return {"error": "unexpected EOF", "cut": True}
     except (CopyFailed, TarError) as error:
         return {"error": str(error)}
     return {"entries": count}

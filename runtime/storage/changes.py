@@ -78,7 +78,7 @@ def _entry(upper: int, lower: int, name: bytes, path: bytes, changes: list[Chang
     inner = _below(upper, lower, name, path, old) if stat.S_ISDIR(new.st_mode) else []
     if old is None:
         changes.append((path, ADDED))
-    elif inner or _differ(old, new) or _capability(upper, name) != _capability(lower, name):
+    elif inner or differ(old, new) or _capability(upper, name) != _capability(lower, name):
         changes.append((path, MODIFIED))
     changes += inner
 
@@ -99,8 +99,8 @@ def _below(upper: int, lower: int, name: bytes, path: bytes, old: os.stat_result
         return []
 
 
-def _differ(old: os.stat_result, new: os.stat_result) -> bool:
-    """As dockerd compares: a folder's size and time say nothing."""
+def differ(old: Any, new: os.stat_result) -> bool:
+    """As dockerd compares two entries: a folder's size and time say nothing. `old` may be a stat_result."""
     if (old.st_mode, old.st_uid, old.st_gid, old.st_rdev) != (
         new.st_mode,
         new.st_uid,

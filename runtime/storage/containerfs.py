@@ -29,8 +29,8 @@ _SAFE = syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_
 _LOCATE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 
 
-class Gone(Exception):
-    """The container's process has ended; it can be entered as a stopped one."""
+class _Gone(Exception):
+    """The container's process has ended."""
 
 
 class View:
@@ -46,12 +46,13 @@ class View:
 
 
 def enter(arguments: Json) -> View:
-    """Leave the host for the container that `arguments` tells of. Raises OSError; Gone.
+    """Leave the host for the container that `arguments` tells of. Raises OSError.
 
     "scratch": an absolute path of a host folder to mount on, unseen by others;
-    "overlay": `Overlay.root_plan(…)["overlay"]`, and "write": whether changes are to last (else they go to
+    "overlay": `Storage.root_plan(…)["overlay"]`, and "write": whether changes are to last (else they go to
     a tmpfs, and the container may start meanwhile);
-    "process": null, or {"pid", "start_time"} of a running container, into whose namespace is gone;
+    "process": null, or {"pid", "start_time"} of a running container; one that has ended meanwhile is seen as
+    a stopped one;
     "mounts": [{"destination", "source", "subpath", "recursive", "writable"}], parents first; of a running
     container its own mounts at these destinations are taken, wherever they came from.
     """
@@ -67,9 +68,12 @@ def enter(arguments: Json) -> View:
     process = arguments.get("process")
     found: list[tuple[Json, int]]
     if process:
-        tree, found = _gather(process, arguments["mounts"])
-        _attach(tree, os.open(target, syscalls.O_PATH | os.O_CLOEXEC))
-    else:
+        try:
+            tree, found = _gather(process, arguments["mounts"])
+            _attach(tree, os.open(target, syscalls.O_PATH | os.O_CLOEXEC))
+        except _Gone:
+            process = None
+    if not process:
         found = [(mount, _source(mount)) for mount in arguments["mounts"]]
         tree = _overlay(arguments["overlay"], scratch, target, write=arguments["write"])
     for mount, source in found:
@@ -86,13 +90,13 @@ def _gather(process: Json, mounts: list[Json]) -> tuple[int, list[tuple[Json, in
         pidfd = syscalls.pidfd_open(process["pid"])
         # Asked after the fd is there: then both are of the same process, or the answer differs
         if start_time(process["pid"]) != process["start_time"]:
-            raise Gone
+            raise _Gone
         syscalls.setns(pidfd, syscalls.CLONE_NEWNS)
     except ProcessLookupError:
-        raise Gone from None
+        raise _Gone from None
     except OSError as error:
         if error.errno in (3, 22):  # a zombie has no namespaces any more
-            raise Gone from None
+            raise _Gone from None
         raise
     os.close(pidfd)
     try:
@@ -135,7 +139,7 @@ def _source(mount: Json) -> int:
 
 
 def _overlay(overlay: Json, scratch: str, target: str, *, write: bool) -> int:
-    if not write:
+    if not write and "flat" not in overlay:
         # The container's own layer is below, read only: nothing is disturbed when it starts now. The root
         # folder shows the attributes of the topmost
         root = os.stat(overlay["upper"])

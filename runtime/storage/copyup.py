@@ -36,7 +36,7 @@ def mount_lower(lower: list[str], target: str) -> None:
 def run(arguments: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     """Copy the image's content at a path into a volume's folder, if that is empty.
 
-    Arguments: "overlay": `Overlay.root_plan(...)["overlay"]` (only "lower" is used); "path": the absolute
+    Arguments: "overlay": as in `Storage.root_plan`, only "lower" or "flat" of it; "path": the absolute
     path in the container; "mount": an empty folder of the host to mount on (unseen by others);
     "target_fd": index into `fds` of the volume's folder, -1 to only look what the image has.
     Answer: {"copied": false} when the volume has content or the image no folder there, with "file": true
@@ -52,7 +52,8 @@ def run(arguments: dict[str, Any], fds: list[int]) -> dict[str, Any]:
                     return {"copied": False}
         syscalls.unshare(syscalls.CLONE_NEWNS)
         syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
-        mount_lower(arguments["overlay"]["lower"], arguments["mount"])
+        flat = arguments["overlay"].get("flat")
+        mount_lower([flat] if flat else arguments["overlay"]["lower"], arguments["mount"])
         root = os.open(arguments["mount"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         path = arguments["path"].lstrip("/") or "."
         try:
@@ -150,8 +151,7 @@ class Copier:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         new = os.open(name, flags, 0o600, dir_fd=target)
         try:
-            while os.sendfile(new, old, None, _PIECE):
-                pass
+            self._data(old, new, info)
             os.fchown(new, info.st_uid, info.st_gid)
             os.fchmod(new, stat.S_IMODE(info.st_mode))
             _xattrs(old, new)
@@ -159,6 +159,10 @@ class Copier:
         finally:
             os.close(old)
             os.close(new)
+
+    def _data(self, old: int, new: int, info: os.stat_result) -> None:
+        while os.sendfile(new, old, None, _PIECE):
+            pass
 
 
 def _xattrs(source: int, target: int) -> None:

@@ -80,13 +80,15 @@ class Packer:
     """Writes members to `out`.
 
     `whiteouts`: the tree is an overlay's upper folder; its device 0/0 becomes `.wh.<name>`, an opaque folder
-    gets `.wh..wh..opq`, and the extended attributes of users are kept (a layer is a whole copy).
+    gets `.wh..wh..opq`. `layer`, or whiteouts: the extended attributes of users are kept (a layer is a whole
+    copy).
     """
 
-    def __init__(self, out: Output, *, whiteouts: bool = False) -> None:
+    def __init__(self, out: Output, *, whiteouts: bool = False, layer: bool = False) -> None:
         self.out = out
         self.count = 0
         self._whiteouts = whiteouts
+        self._layer = layer or whiteouts
         self._links: dict[tuple[int, int], bytes] = {}
 
     def put(self, parent: int, name: bytes, shown: bytes) -> None:
@@ -94,6 +96,12 @@ class Packer:
         fd = self._one(parent, name, shown)
         if fd is not None:
             self.below(fd, shown + b"/" if not shown.endswith(b"/") else shown)
+
+    def single(self, parent: int, name: bytes, shown: bytes) -> None:
+        """The entry `name` of the folder `parent` alone, without what is in it; missing is nothing."""
+        fd = self._one(parent, name, shown)
+        if fd is not None:
+            os.close(fd)
 
     def top(self, folder: int, shown: bytes) -> None:
         """The folder itself, an fd that stays the caller's, as `shown`, and all below."""
@@ -160,12 +168,13 @@ class Packer:
             return None
         if kind == stat.S_IFCHR and info.st_rdev == 0 and self._whiteouts:
             above, slash, last = shown.rpartition(b"/")
-            self._write(marker(above + slash + _WHITEOUT + last, 0o600))
+            self.write(marker(above + slash + _WHITEOUT + last, 0o600))
             return None
-        self._write(self._linked(info, shown) or member(shown, info, link))
+        self.write(self._linked(info, shown) or member(shown, info, link))
         return None
 
-    def _write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
+        """One member's header."""
         self.count += 1
         self.out.write(data)
 
@@ -179,14 +188,14 @@ class Packer:
     def _folder(self, fd: int, info: os.stat_result, shown: bytes) -> None:
         if not shown.endswith(b"/"):
             shown += b"/"
-        self._write(member(shown, info, xattrs=self._xattrs(fd)))
+        self.write(member(shown, info, xattrs=self._xattrs(fd)))
         if self._whiteouts:
             try:
                 opaque = os.getxattr(fd, "trusted.overlay.opaque") == b"y"
             except OSError:
                 opaque = False
             if opaque:
-                self._write(marker(shown + _OPAQUE, 0o755))
+                self.write(marker(shown + _OPAQUE, 0o755))
 
     def _file(self, parent: int, name: bytes, shown: bytes) -> None:
         fd = os.open(name, _OPEN_FILE, dir_fd=parent)
@@ -196,9 +205,9 @@ class Packer:
                 return  # it was exchanged meanwhile
             linked = self._linked(info, shown)
             if linked:
-                self._write(linked)
+                self.write(linked)
                 return
-            self._write(member(shown, info, xattrs=self._xattrs(fd)))
+            self.write(member(shown, info, xattrs=self._xattrs(fd)))
             self.out.copy(fd, info.st_size)
             self.out.write(padding(info.st_size))
         finally:
@@ -206,7 +215,7 @@ class Packer:
 
     def _xattrs(self, fd: int) -> dict[bytes, bytes] | None:
         found: dict[bytes, bytes] = {}
-        names: Callable[[int], list[str]] = os.listxattr if self._whiteouts else _only_capability
+        names: Callable[[int], list[str]] = os.listxattr if self._layer else _only_capability
         try:
             for name in names(fd):
                 if name.startswith(_PORTABLE):

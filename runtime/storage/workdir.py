@@ -43,12 +43,13 @@ def is_there(lower: list[str], path: str) -> bool:
 def run(arguments: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     """Make the folder "path" (absolute, in the container) with all above it, mode 0755, owned by root.
 
-    "overlay": `Overlay.root_plan(...)["overlay"]`; "mount": an empty folder of the host to mount on (unseen
+    "overlay": `Storage.root_plan(...)["overlay"]`; "mount": an empty folder of the host to mount on (unseen
     by others). Answer: {} or {"error": text}.
     """
     path = arguments["path"]
     try:
-        if is_there(arguments["overlay"]["lower"], path):
+        flat = arguments["overlay"].get("flat")
+        if is_there([flat] if flat else arguments["overlay"]["lower"], path):
             return {}
         syscalls.unshare(syscalls.CLONE_NEWNS)
         syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)

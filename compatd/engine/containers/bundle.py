@@ -64,7 +64,7 @@ def _surroundings(containers: "Containers", container: Container, folder: Path) 
 
 def _layers(containers: "Containers", chain_ids: list[str]) -> list[str]:
     """The folders of an image's layers, top first, without the files that containers get."""
-    return [str(path) for path in containers.storage.lower(chain_ids)[1:]]
+    return [str(path) for path in containers.storage.image_lower(chain_ids)]
 
 
 def _seccomp(option: str, names: list[str], daemons: str) -> Json | None:

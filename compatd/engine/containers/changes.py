@@ -8,8 +8,6 @@ from runtime.client import WorkerError
 if TYPE_CHECKING:
     from compatd.engine.containers.service import Containers
 
-_DIFF = "runtime.storage.changes:diff"
-
 
 async def changes(containers: "Containers", reference: str) -> list[dict[str, Any]] | None:
     """container.FilesystemChange objects, parents first; None (JSON's null, as in Docker) without any.
@@ -17,14 +15,10 @@ async def changes(containers: "Containers", reference: str) -> list[dict[str, An
     Raises NotFound, EngineError.
     """
     container = containers.find(reference)
-    overlay = containers.storage.root_plan(container.id, container.chain_ids)["overlay"]
-    arguments = {
-        "upper": overlay["upper"],
-        "lower": overlay["lower"],
-        "scratch": str(containers.storage.tmp),
-    }
     try:
-        answer = await containers.runtime.worker(_DIFF, arguments)
+        answer = await containers.runtime.worker(
+            *containers.storage.diff_work(container.id, container.chain_ids)
+        )
     except WorkerError as error:
         raise EngineError(str(error)) from error
     return [{"Path": path, "Kind": kind} for path, kind in answer["changes"]] or None

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-_LAYER = "runtime.storage.changes:layer"
 _EMPTY = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
 """The diff ID of a tar of nothing: two zero blocks."""
 
@@ -104,8 +103,7 @@ async def _make(
         for chain_id in container.chain_ids:
             pins.add(chain_id)
         layer = await images.layers.from_worker(
-            _LAYER,
-            {"upper": str(containers.storage.rw / container.id / "diff")},
+            *containers.storage.layer_work(container.id),
             pins,
             parent=container.chain_ids[-1] if container.chain_ids else "",
         )

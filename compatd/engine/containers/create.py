@@ -5,7 +5,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from compatd.engine import logdrivers
-from compatd.engine.containers import hostconfig, merge, mountpoints, names, validate
+from compatd.engine.containers import hostconfig, links, merge, mountpoints, names, rootfs, validate
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.runtimes import find_runtime
 from compatd.engine.containers.security import parse_security_options
@@ -64,7 +64,7 @@ async def create(
         _undo(containers, container)
         raise
     containers.emit(container, "create")
-    return container, warnings
+    return container, warnings + links.warnings(container)
 
 
 def _check(containers: "Containers", config: Json, host: Json) -> list[str]:
@@ -112,7 +112,7 @@ def _container(containers: "Containers", config: Json, host: Json, image: Any, n
         host_config=host,
         path=path,
         args=args,
-        driver="overlay2",
+        driver=containers.storage.name,
         platform={
             "os": details.get("os") or "linux",
             "architecture": details.get("architecture") or _ARCHITECTURES.get(machine.machine(), ""),
@@ -128,9 +128,10 @@ async def _build(containers: "Containers", container: Container, old_readonly: b
     mountpoints.register(containers, container, old_readonly=old_readonly)
     containers.container_folder(container.id).mkdir(mode=0o710, parents=True)
     validate.check_storage_options(container.host_config.get("StorageOpt"))
-    containers.storage.create_rw(container.id)
+    await rootfs.make(containers, container)
     await _working_directory(containers, container)
     await mountpoints.populate(containers, container)
+    links.register(containers, container)
     containers.registry.add(container)
 
 
@@ -138,7 +139,8 @@ async def _working_directory(containers: "Containers", container: Container) -> 
     """Make it in the container's own layer when the image has none: so `cp` and `diff` see it from now on."""
     path = container.config["WorkingDir"]
     plan = containers.storage.root_plan(container.id, container.chain_ids)["overlay"]
-    if path in ("", "/") or not plan["lower"] or workdir.is_there(plan["lower"], path):
+    folders = [plan["flat"]] if "flat" in plan else plan["lower"]
+    if path in ("", "/") or not folders or workdir.is_there(folders, path):
         return
     mount = containers.container_folder(container.id) / "workdir"
     mount.mkdir(mode=0o700)

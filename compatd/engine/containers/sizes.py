@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compatd.engine.containers.model import Container
+from runtime.client import WorkerError
 
 if TYPE_CHECKING:
     from compatd.engine.containers.service import Containers
@@ -16,10 +17,21 @@ _LONGEST = 2000
 
 
 async def container_sizes(containers: "Containers", container: Container) -> tuple[int, int]:
-    """(bytes of the writable layer, bytes of everything); counted in a thread."""
-    own = await asyncio.to_thread(folder_size, str(containers.storage.rw / container.id / "diff"))
+    """(bytes of the writable layer, bytes of everything); counted in a thread or a worker."""
+    work = containers.storage.size_work(container.id)
+    if work:
+        own = await _told(containers, work)
+    else:
+        own = await asyncio.to_thread(folder_size, str(containers.storage.rw / container.id / "diff"))
     image = containers.images.get(container.image_id)
     return own, own + int(getattr(image, "size", 0))
+
+
+async def _told(containers: "Containers", work: tuple[str, dict[str, Any]]) -> int:
+    try:
+        return int((await containers.runtime.worker(*work))["size"])
+    except WorkerError:
+        return 0  # it is being removed
 
 
 def folder_size(path: str) -> int:

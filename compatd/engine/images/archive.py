@@ -16,7 +16,7 @@ from typing import Any
 from compatd.engine.errors import EngineError
 from compatd.engine.images.layers import piped
 from compatd.engine.images.reference import is_digest
-from runtime.storage.overlay import Overlay
+from runtime.storage.base import Storage
 
 Json = dict[str, Any]
 
@@ -121,7 +121,7 @@ def _text(name: bytes) -> str:
 
 @asynccontextmanager
 async def spooled(
-    overlay: Overlay, runtime: Any, chunks: AsyncIterator[bytes], known: list[str]
+    overlay: Storage, runtime: Any, chunks: AsyncIterator[bytes], known: list[str]
 ) -> AsyncIterator[Archive]:
     """The archive that comes in `chunks`; what is left of it is gone after the block. Raises EngineError.
 

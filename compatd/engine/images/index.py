@@ -16,7 +16,7 @@ from typing import Any
 from compatd.engine.errors import EngineError, InvalidParameter
 from compatd.engine.images.model import Image, Layer, make_image
 from compatd.engine.images.reference import Reference, parse
-from runtime.storage.overlay import Overlay
+from runtime.storage.base import Storage
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 class Index:
     """Images by ID, references by canonical text, layers by chain ID."""
 
-    def __init__(self, store: Any, overlay: Overlay) -> None:
+    def __init__(self, store: Any, overlay: Storage) -> None:
         self._store = store
         self.overlay = overlay
         self.images: dict[str, Image] = {}

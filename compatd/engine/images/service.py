@@ -13,7 +13,7 @@ from compatd.engine.images.model import Image
 from compatd.engine.images.platform import Platform, candidates, host, normalise
 from compatd.engine.images.reference import Reference, parse_any
 from compatd.engine.images.saving import Saver, Selection
-from runtime.storage.overlay import Overlay
+from runtime.storage.base import Storage
 
 Json = dict[str, Any]
 Filters = dict[str, list[str]]
@@ -32,7 +32,7 @@ class Images:
     `uses` is set by the containers' room: image ID → [(container ID, whether it runs)].
     """
 
-    def __init__(self, config: Any, store: Any, events: Any, runtime: Any, storage: Overlay) -> None:
+    def __init__(self, config: Any, store: Any, events: Any, runtime: Any, storage: Storage) -> None:
         self.config = config
         self.events = events
         self.storage = storage

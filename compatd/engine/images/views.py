@@ -35,7 +35,10 @@ def inspect(index: Index, image: Image) -> Json:
     found["Os"] = config.get("os") or "linux"
     _add(found, "OsVersion", config.get("os.version"))
     found["Size"] = image.size
-    found["GraphDriver"] = {"Name": "overlay2", "Data": index.overlay.image_graph_data(image.chain_ids)}
+    found["GraphDriver"] = {
+        "Name": index.overlay.name,
+        "Data": index.overlay.image_graph_data(image.chain_ids),
+    }
     found["RootFS"] = {"Type": config["rootfs"].get("type") or "layers"}
     _add(found["RootFS"], "Layers", config["rootfs"].get("diff_ids"))
     found["Metadata"] = {

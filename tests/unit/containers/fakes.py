@@ -203,6 +203,14 @@ class FakeStorage:
 
         shutil.rmtree(self.rw / container_id, ignore_errors=True)
 
+    name = "overlay2"
+
+    def fill_work(self, container_id: str, chain_ids: list[str]) -> None:
+        return None
+
+    def size_work(self, container_id: str) -> None:
+        return None
+
     def root_plan(self, container_id: str, chain_ids: list[str]) -> Json:
         return {"overlay": {"lower": [], "upper": "/u", "work": "/w"}}
 
