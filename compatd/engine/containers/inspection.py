@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from compatd.engine.containers import mountspec, sizes
+from compatd.engine.containers import links, mountspec, sizes
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.times import rfc3339
 
@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 async def inspect(containers: "Containers", container: Container, *, size: bool = False) -> Json:
     """All about a container (API: ContainerInspectResponse); with GraphDriver for clients before 1.52."""
-    host = dict(container.host_config)
+    host = {**container.host_config, "Links": links.shown(containers, container)}
     named = {limit.get("Name") for limit in host["Ulimits"] or []}
     extra = [
         {"Name": name, "Hard": limit.get("Hard", 0), "Soft": limit.get("Soft", 0)}

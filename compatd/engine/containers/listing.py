@@ -78,10 +78,17 @@ def summary(
     state = container.state
     return {
         **cached[1],
+        "Names": _names(containers, container),
         "Image": _image_name(containers, container, {} if names is None else names),
         "State": state.status,
         "Status": state.describe(moment),
     }
+
+
+def _names(containers: "Containers", container: Container) -> list[str]:
+    """Its own name, and those that links give it."""
+    linked = [f"/{parent.name}/{alias}" for parent, alias in containers.registry.parents(container)]
+    return [f"/{container.name}", *linked]
 
 
 def _image_name(containers: "Containers", container: Container, names: dict[str, str]) -> str:
@@ -110,7 +117,7 @@ def _static(container: Container) -> Json:
     health = container.state.health or {}
     found: Json = {
         "Id": container.id,
-        "Names": [f"/{container.name}"],
+        "Names": [],
         "Image": "",
         "ImageID": container.image_id,
         "Command": command(container),

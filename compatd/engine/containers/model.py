@@ -127,6 +127,7 @@ class Container:
         self.exec_ids: list[str] = []
         self.version = 0
         self.manually_restarted = False
+        self.linked_hosts: list[tuple[str, str]] = []
         self.started_once = False
         self.removed = False
         self.stop_waiters: list[asyncio.Future[tuple[int, str]]] = []

@@ -5,7 +5,7 @@ import logging
 import shutil
 from typing import TYPE_CHECKING
 
-from compatd.engine.containers import exits, mountpoints, restart, start, stop
+from compatd.engine.containers import exits, links, mountpoints, restart, start, stop
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.times import now
 from compatd.engine.errors import EngineError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TOGETHER = 16
+_DEPENDENCIES = 5.0
 
 
 async def open_all(containers: "Containers") -> None:
@@ -27,6 +28,11 @@ async def open_all(containers: "Containers") -> None:
         for point in container.mounts:
             if point["Type"] == "volume":
                 containers.volumes.reference(point["Name"], container.id)
+    for container in loaded:
+        try:
+            links.register(containers, container)
+        except EngineError as error:
+            logger.error("failed to register link for container %s: %s", container.id, error.message)
     limit = asyncio.Semaphore(_TOGETHER)
 
     async def one(container: Container) -> None:
@@ -40,6 +46,7 @@ async def open_all(containers: "Containers") -> None:
     containers.networks.settle()
     containers.volume_mounts.sweep(containers.volumes.find_all())
     _sweep(containers)
+    starts: dict[str, asyncio.Task[None]] = {}
     for container in loaded:
         if container.removed:
             continue
@@ -47,7 +54,7 @@ async def open_all(containers: "Containers") -> None:
         if state.dead or (container.host_config["AutoRemove"] and not state.running):
             containers.background(_remove(containers, container))
         elif not state.running and _should_start(container):
-            containers.background(_start(containers, container))
+            starts[container.id] = containers.background(_start(containers, container, starts))
 
 
 def _was_alive(container: Container) -> bool:
@@ -135,7 +142,13 @@ async def _remove(containers: "Containers", container: Container) -> None:
     await remove.remove(containers, container, force=True, volumes=True)
 
 
-async def _start(containers: "Containers", container: Container) -> None:
+async def _start(
+    containers: "Containers", container: Container, starts: dict[str, asyncio.Task[None]]
+) -> None:
+    """Start after those that it needs, if they are started too; in vain for five seconds at most."""
+    needed = [starts[c.id] for c in links.dependencies(containers, container) if c.id in starts]
+    if needed:
+        await asyncio.wait(needed, timeout=_DEPENDENCIES)
     try:
         await start.start_idle(containers, container, by_hand=False)
     except EngineError as error:

@@ -16,6 +16,8 @@ class Registry:
         self._by_id: dict[str, Container] = {}
         self._by_name: dict[str, str] = {}
         self._sorted: list[str] = []
+        self.links: dict[str, dict[str, Container]] = {}
+        """Of each container with links: alias → linked container (`containers.links`)."""
 
     def load(self) -> list[Container]:
         """Read all containers from the store; what cannot be read is left out."""
@@ -46,7 +48,19 @@ class Registry:
         named = self._by_name.get(reference.removeprefix("/"))
         if named in self._by_id:
             return self._by_id[named]
+        parent, slash, alias = reference.removeprefix("/").rpartition("/")
+        if slash and (linked := self.links.get(self._by_name.get(parent, ""), {}).get(alias)):
+            return linked
         return self._by_id[self.by_prefix(reference)]
+
+    def parents(self, child: Container) -> list[tuple[Container, str]]:
+        """Who links to a container, and by which alias."""
+        return [
+            (self._by_id[parent], alias)
+            for parent, aliases in self.links.items()
+            for alias, linked in aliases.items()
+            if linked is child and parent in self._by_id
+        ]
 
     def by_prefix(self, prefix: str) -> str:
         """The one ID that begins so; raises as `find` does."""
@@ -106,6 +120,7 @@ class Registry:
     def remove(self, container: Container) -> None:
         """Forget a container and its name, here and in the store."""
         self._table.delete(container.id)
+        self.links.pop(container.id, None)
         if self._by_id.pop(container.id, None):
             del self._sorted[bisect_left(self._sorted, container.id)]
         if self._by_name.get(container.name) == container.id:

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from compatd.engine.containers import exits, mountpoints, sizes, start, stop
+from compatd.engine.containers import exits, links, mountpoints, sizes, start, stop
 from compatd.engine.containers.filters import matches_labels, until_moment
 from compatd.engine.containers.model import Container
 from compatd.engine.errors import Conflict, EngineError, InvalidParameter
@@ -25,10 +25,11 @@ async def remove_by_hand(
 ) -> None:
     """Remove on a client's request. Raises Conflict in Docker's words."""
     container = containers.find(reference)
-    if link:
-        raise EngineError("Conflict, cannot remove the default link name of the container")
     if container.state.removing:
         raise Conflict(f"removal of container {reference} is already in progress")
+    if link:
+        links.unlink(containers, reference)
+        return
     try:
         await remove(containers, container, force=force, volumes=volumes)
     except EngineError as error:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from compatd.engine.containers import bundle, exits, ipc, mountpoints, validate
+from compatd.engine.containers import bundle, exits, ipc, links, mountpoints, validate
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.restart import RestartPolicy
 from compatd.engine.containers.times import now
@@ -132,6 +132,7 @@ async def _run(containers: "Containers", container: Container, by_hand: bool) ->
         for attachment in attachments:
             attachment.sock.close()
     container.manually_restarted = False
+    links.address_changed(containers, container)
     _running(containers, container, started.pid, began)
 
 
@@ -153,6 +154,8 @@ def _no_log(container: Container, text: str) -> EngineError:
 
 
 def _write_files(containers: "Containers", container: Container) -> None:
+    links.check(containers, container)
+    container.linked_hosts = links.hosts(containers, container)
     paths = containers.networks.write_files(container)
     container.hostname_path = str(paths.get("hostname", ""))
     container.hosts_path = str(paths.get("hosts", ""))

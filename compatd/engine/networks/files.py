@@ -127,16 +127,23 @@ def extra_hosts(given: Iterable[str], gateway: str) -> list[tuple[str, str]]:
 
 
 def contents(
-    config: Mapping[str, Any], host_config: Mapping[str, Any], daemon: Any, *, address: str, gateway: str
+    config: Mapping[str, Any],
+    host_config: Mapping[str, Any],
+    daemon: Any,
+    *,
+    address: str,
+    gateway: str,
+    linked: Iterable[tuple[str, str]] = (),
 ) -> dict[str, bytes]:
     """All three files of a container, by name in its folder.
 
     `config` and `host_config` are in the API's spelling, `daemon` has `dns`, `dns_search`, `dns_opts`;
-    `address` is the container's, "" for none; `gateway` stands for host-gateway.
+    `address` is the container's, "" for none; `gateway` stands for host-gateway; `linked`: addresses and
+    names of linked containers.
     """
     on_host = host_config.get("NetworkMode") == "host"
     hostname = str(config.get("Hostname") or (socket.gethostname() if on_host else ""))
-    extra = extra_hosts(host_config.get("ExtraHosts") or [], gateway)
+    extra = [*extra_hosts(host_config.get("ExtraHosts") or [], gateway), *linked]
     if on_host and not extra:
         hosts = _read(HOSTS)
     else:

@@ -270,6 +270,7 @@ class Networks:
             self._config,
             address=getattr(self._endpoints.get(container.id), "address", ""),
             gateway=self._bridge.gateway if self._bridge is not None else "",
+            linked=getattr(container, "linked_hosts", ()),
         )
         for name, data in content.items():
             (container.dir / name).write_bytes(data)
