@@ -20,19 +20,22 @@ def find_runtime(name: str, configured: dict[str, dict[str, Any]]) -> dict[str, 
 
     Raises InvalidParameter `unknown or invalid runtime name: …`.
     """
+    kind = name
     if name in configured:
         entry = configured[name]
-        path = str(entry.get("path") or "")
-        if path:
+        # A shim of containerd (`runtimeType`) is known when it stands for runc; options name the program.
+        options = entry.get("options") or {}
+        path = str(entry.get("path") or options.get("BinaryName") or "")
+        kind = str(entry.get("runtimeType") or "")
+        if path and (not kind or kind in _STOCK):
             return {
                 "path": shutil.which(path) or path,
                 "args": list(entry.get("runtimeArgs") or entry.get("args") or []),
             }
-        name = str(entry.get("runtimeType") or "")
-    if name == BUILTIN:
+    if kind == BUILTIN:
         return None
-    if name in _STOCK:
-        found = shutil.which(_STOCK[name], path=_PATH)
+    if kind in _STOCK:
+        found = shutil.which(_STOCK[kind], path=_PATH)
         if found:
             return {"path": found, "args": []}
     raise InvalidParameter(f"unknown or invalid runtime name: {name}")

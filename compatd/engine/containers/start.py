@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compatd.engine.containers import bundle, exits, ipc, links, mountpoints, validate
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.restart import RestartPolicy
+from compatd.engine.containers.runtimes import find_runtime
 from compatd.engine.containers.times import now
 from compatd.engine.errors import Conflict, EngineError, InvalidParameter, NotModified
 from compatd.engine.logdrivers import LogOptionError
@@ -18,10 +20,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 logger = logging.getLogger(__name__)
 
-_PREFIX = (
-    "failed to create task for container: failed to create shim task: "
-    "OCI runtime create failed: runc create failed: "
-)
+_PREFIX = "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+_RUNC = "runc create failed: "
 LOG_FAILURE = "failed to initialize logging driver: "
 _DENIED, _NOT_FOUND, _UNKNOWN = 126, 127, 128
 _BAD_COMMAND = (
@@ -125,7 +125,7 @@ async def _run(containers: "Containers", container: Container, by_hand: bool) ->
         try:
             started = await containers.runtime.start(container.id, attachments, lease.holds)
         except RuntimeError_ as error:
-            raise _translate(container, error) from error
+            raise _translate(containers, container, error) from error
     finally:
         for sock in lease.holds:
             sock.close()
@@ -136,14 +136,17 @@ async def _run(containers: "Containers", container: Container, by_hand: bool) ->
     _running(containers, container, started.pid, began)
 
 
-def _translate(container: Container, error: RuntimeError_) -> EngineError:
+def _translate(containers: "Containers", container: Container, error: RuntimeError_) -> EngineError:
     text = error.message
     if text.startswith(LOG_FAILURE):
         return _no_log(container, text)
     if text.startswith(_PLAIN):
         container.state.exit_code = _UNKNOWN
         return EngineError(text)
-    code, translated = explain(f"{_PREFIX}{text}: unknown")
+    chosen = find_runtime(container.host_config["Runtime"], containers.config.runtimes)
+    # runc names itself in what it says; ours says the same, and others speak for themselves.
+    own = "" if chosen and "runc" not in Path(chosen["path"]).name else _RUNC
+    code, translated = explain(f"{_PREFIX}{own}{text}: unknown")
     container.state.exit_code = code
     return translated
 
