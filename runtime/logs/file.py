@@ -70,8 +70,9 @@ class LogFile:
 
     def _rotate(self) -> None:
         self._await_packer()  # it may hold the file that is about to be renamed
-        os.close(self._fd)
-        self._fd = -1
+        if self._fd >= 0:  # opening the new file may have failed at the last attempt
+            os.close(self._fd)
+            self._fd = -1
         extension = ".gz" if self._compress else ""
         if self._max_file > 1:
             _unlink(f"{self._path}.{self._max_file - 1}{extension}")
@@ -87,7 +88,11 @@ class LogFile:
 
     def _pack(self, path: str) -> None:
         # In a process of its own: the container's output does not wait, and the shim does not grow.
-        self._packer = os.fork()
+        try:
+            self._packer = os.fork()
+        except OSError:
+            pack(path)
+            return
         if self._packer:
             return
         try:

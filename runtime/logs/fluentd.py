@@ -6,6 +6,7 @@ import binascii
 import os
 
 from runtime.logs import msgpack
+from runtime.logs.base import BUFFER
 from runtime.logs.messages import NAMES
 
 TYPE_CHECKING = False
@@ -30,7 +31,9 @@ class Fluentd:
         self._record = {_encoded(name): _encoded(value) for name, value in options["record"].items()}
         self._time = msgpack.event_time if options.get("precise") else msgpack.seconds
         self._ack = bool(options.get("ack"))
+        self._limit: int = options.get("buffer", BUFFER)
         self._sent: dict[bytes, bytes] = {}  # by ID, what is not acknowledged
+        self._unsettled = 0  # bytes of it
         self._heard = b""
         self._channel: Channel | None = None
 
@@ -42,7 +45,9 @@ class Fluentd:
             channel.lost = self._lost
 
     def encode(self, message: Message) -> list[bytes]:
-        """The piece of a stream for a message."""
+        """The piece of a stream for a message; none while too much is not acknowledged."""
+        if self._unsettled > self._limit:
+            return []
         record = {b"source": NAMES[message.stream], b"log": message.line, **self._record}
         if message.partial is not None:
             identifier, ordinal, last = message.partial
@@ -62,6 +67,7 @@ class Fluentd:
         )
         if self._ack:
             self._sent[identifier_bytes] = data
+            self._unsettled += len(data)
         return [data]
 
     def settled(self) -> bool:
@@ -71,7 +77,7 @@ class Fluentd:
     def _received(self, data: bytes) -> None:
         found, self._heard = msgpack.acks(self._heard + data)
         for identifier in found:
-            self._sent.pop(identifier, None)
+            self._unsettled -= len(self._sent.pop(identifier, b""))
 
     def _lost(self) -> None:
         self._heard = b""

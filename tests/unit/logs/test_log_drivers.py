@@ -114,6 +114,22 @@ def test_a_vanished_server_leaves_the_container_alone(tmp_path: Path) -> None:
     assert len(read(tmp_path / "cached.log")) == 7 + 400 * 10_000
 
 
+def test_a_file_that_cannot_be_opened_at_a_rotation_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.log"
+    file = LogFile(str(path), max_size=1, max_file=2)
+    file.write(b"one\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.open", lambda *arguments, **names: (_ for _ in ()).throw(OSError(28, "full")))
+        for _ in range(2):
+            with pytest.raises(OSError, match="full"):
+                file.write(b"lost\n")
+    file.write(b"two\n")
+    file.close()
+    assert path.read_bytes() == b"two\n"
+
+
 def test_a_full_disk_is_no_exception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = open_log(local(tmp_path / "x.log"), Loop())
     assert isinstance(log, MessageLog)

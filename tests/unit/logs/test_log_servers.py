@@ -194,6 +194,12 @@ def test_fluentd_sends_again_what_was_not_acknowledged(tmp_path: Path) -> None:
         assert driver.settled() and channel.dropped == 0
 
 
+def test_a_server_that_never_acknowledges_costs_no_memory_without_end() -> None:
+    driver = fluentd(ack=True, buffer=1000)
+    sent = [bool(driver.encode(Message(1, b"x" * 400, 0))) for _ in range(10)]
+    assert sent == [True] * 2 + [False] * 8
+
+
 def test_journal_entries(tmp_path: Path) -> None:
     driver = Journald({"server": {}, "fields": {"CONTAINER_NAME": "n", "LABEL": "two\nlines"}})
     (data,) = driver.encode(ERR)
