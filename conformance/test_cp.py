@@ -12,6 +12,7 @@ from conformance.engine import Engine
 from conformance.tars import archive, get, member, pack, put, stat, unpack
 from conformance.test_events import now, past
 from conformance.until import until
+from conformance.wire import read_head
 
 HEAD, GET, PUT = "ContainerArchiveInfo", "ContainerArchive", "PutContainerArchive"
 
@@ -344,3 +345,55 @@ def test_what_docker_cp_says_when_it_cannot(cli: Cli, engine: Engine, tmp_path: 
     ):
         result = cli("cp", *arguments, check=False)
         assert result.code == 1 and any(text in result.err for text in texts), (arguments, result)
+
+
+def request(container: str, body: bytes, *headers: str) -> bytes:
+    """A PUT to /tmp, as bytes."""
+    lines = [f"PUT /containers/{container}/archive?path=/tmp HTTP/1.1", "Host: d", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@pytest.mark.operation(PUT)
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_connection_goes_on_after_an_archive(engine: Engine, chunked: bool) -> None:
+    """The next request may come right behind the body."""
+    container = engine.create("true")
+    data = pack(member("x", b"y" * 300_000))
+    if chunked:
+        parts = [data[at : at + 50_000] for at in range(0, len(data), 50_000)]
+        body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+        first = request(container, body, "Transfer-Encoding: chunked")
+    else:
+        first = request(container, data, f"Content-Length: {len(data)}")
+    with engine.wire.connect() as sock:
+        sock.sendall(first + b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+        answers = b"".join(iter(lambda: sock.recv(65536), b""))
+    assert answers.count(b"HTTP/1.1 200 OK") == 2 and answers.endswith(b"OK")
+    assert len(tars.content(get(engine, container, "/tmp/x"), "x")) == 300_000
+
+
+@pytest.mark.operation(PUT)
+def test_a_client_that_waits_to_be_asked_for_the_body(engine: Engine) -> None:
+    container = engine.create("true")
+    data = pack(member("x", b"y"))
+    with engine.wire.connect() as sock:
+        sock.sendall(request(container, b"", f"Content-Length: {len(data)}", "Expect: 100-continue"))
+        status, _, rest = read_head(sock)
+        assert (status, rest) == (100, b"")
+        sock.sendall(data)
+        assert read_head(sock)[0] == 200
+    assert tars.content(get(engine, container, "/tmp/x"), "x") == b"y"
+
+
+@pytest.mark.operation(PUT)
+def test_a_body_that_is_cut_or_broken(engine: Engine) -> None:
+    container = engine.create("true")
+    data = pack(member("x", b"y" * 100_000))
+    with engine.wire.connect() as sock:
+        sock.sendall(request(container, data[:50_000], f"Content-Length: {len(data)}"))
+    with engine.wire.connect() as sock:
+        sock.sendall(request(container, b"nonsense\r\n", "Transfer-Encoding: chunked"))
+        status, _, _ = read_head(sock)
+        assert status in (400, 500)
+    put(engine, container, "/tmp", data)
+    assert len(tars.content(get(engine, container, "/tmp/x"), "x")) == 100_000

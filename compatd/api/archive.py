@@ -9,6 +9,7 @@ from compatd.engine.errors import InvalidParameter
 from compatd.engine.images import reference
 from compatd.http import Answer, Call, Empty, Handler, Json
 from compatd.http.answers import encode
+from compatd.http.lending import lend
 
 TAR = "application/x-tar"
 _STAT_HEADER = "X-Docker-Container-Path-Stat"
@@ -70,6 +71,7 @@ async def put_container_archive(engine: Engine, call: Call) -> Answer:
         call.path["id"],
         _path(call),
         call.chunks(),
+        lend=lambda: lend(call),
         no_overwrite=bool(call.query.get("noOverwriteDirNonDir")),
         copy_owner=bool(call.query.get("copyUIDGID")),
     )

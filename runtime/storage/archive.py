@@ -19,6 +19,7 @@ from runtime.init.users import resolve
 from runtime.storage import containerfs
 from runtime.storage.bodystream import Body, Cut, Malformed
 from runtime.storage.copyin import CopyFailed, unpack
+from runtime.storage.memory import keep_freed
 from runtime.storage.packer import Output, Packer
 from runtime.storage.tarheader import TarError
 from runtime.storage.tarstream import CHUNK, decompressor, detect
@@ -227,6 +228,7 @@ def extract(arguments: Json, fds: list[int]) -> Json:
     written to, "mounts" of the view that are not writable neither.
     Answers {"entries": n}; {"error", "missing", "kind": "invalid" for what the client can help}.
     """
+    keep_freed()
     body = Body(fds[0], arguments["body"]) if arguments.get("body") else None
     answer = _extract(arguments, body.pieces() if body else _pieces(fds[0]))
     return {**answer, "body": body.state()} if body else answer

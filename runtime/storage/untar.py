@@ -10,6 +10,7 @@ import os
 import stat
 
 from runtime.storage import tarheader as tar
+from runtime.storage.memory import keep_freed
 from runtime.storage.recipe import Writer
 from runtime.storage.tarheader import Entry, TarError
 from runtime.storage.tarreader import Reader, Source
@@ -281,6 +282,7 @@ def apply(arguments: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     Answer: {"digest", "size" (as received), "diff_id", "plain_size", "compression", "layer_size" (bytes of
     files), "entries"}; or {"error": text} for an archive or a disk that is at fault.
     """
+    keep_freed()
     try:
         layer = os.open(arguments["layer"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stream = LayerStream(fds[0], hash_raw=arguments.get("hash_raw", True))

@@ -321,7 +321,9 @@ def test_cve_2019_14271_nothing_is_imported_inside(view: dict[str, Any], tmp_pat
 def test_a_process_of_the_same_number_is_not_entered(view: dict[str, Any]) -> None:
     """The container has ended, and its number is another's by now."""
     view["process"] = {"pid": os.getpid(), "start_time": 1}
-    assert in_a_worker("stat", {"view": view, "path": "/"})["answer"] == {"gone": True}
+    assert in_a_worker("stat", {"view": view, "path": "/etc/passwd"})["answer"]["stat"]["size"] == 20
+    view["process"] = {"pid": 2**22 - 1, "start_time": 1}
+    assert in_a_worker("stat", {"view": view, "path": "/etc/passwd"})["answer"]["stat"]["size"] == 20
 
 
 def test_a_tree_deeper_than_any_limit(daemon: Daemon) -> None:

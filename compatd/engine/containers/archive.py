@@ -5,8 +5,8 @@ stopped container does not start under it; who reads needs no lock.
 """
 
 import json
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from compatd.engine.containers import filesystem
 from compatd.engine.containers.download import Download
@@ -44,16 +44,22 @@ def path_stat(found: Json) -> Json:
 async def stat(containers: "Containers", reference: str, path: str) -> Json:
     """container.PathStat of a path, a link at its end not followed. Raises NotFound, EngineError."""
     container = containers.find(reference)
-    for live in (True, False):
-        view = filesystem.view(containers, container, write=False, live=live)
-        try:
-            answer = await containers.runtime.worker(_STAT, {"view": view, "path": path})
-        except WorkerError as error:
-            raise EngineError(str(error)) from error
-        if not answer.get("gone"):
-            break
+    arguments = {"view": filesystem.view(containers, container, write=False), "path": path}
+    try:
+        answer = await containers.runtime.worker(_STAT, arguments)
+    except WorkerError as error:
+        raise EngineError(str(error)) from error
     _check(answer, reference, path)
     return path_stat(answer["stat"])
+
+
+class Lent(Protocol):
+    """What is needed of `compatd.http.lending.Lent`."""
+
+    fd: int
+    told: Json
+
+    def give_back(self, state: Json | None) -> None: ...
 
 
 class Packed:
@@ -75,26 +81,23 @@ class Packed:
 async def pack(containers: "Containers", reference: str, path: str, encoding: str = "") -> Packed:
     """A path as a tar, compressed by `encoding` ("gzip", "deflate"). Raises NotFound, EngineError."""
     container = containers.find(reference)
-    for live in (True, False):
-        arguments = {
-            "view": filesystem.view(containers, container, write=False, live=live),
-            "path": path,
-            "encoding": encoding,
-        }
-        download = Download(containers.runtime, _PACK, arguments)
-        try:
-            head = await download.exactly(4)
-            if len(head) == 4:
-                told = json.loads(await download.exactly(int.from_bytes(head, "big")))
-                containers.emit(container, "archive-path")
-                return Packed(path_stat(told), download)
-            answer = await download.answer()
-        except BaseException:
-            download.close()
-            raise
+    arguments = {
+        "view": filesystem.view(containers, container, write=False),
+        "path": path,
+        "encoding": encoding,
+    }
+    download = Download(containers.runtime, _PACK, arguments)
+    try:
+        head = await download.exactly(4)
+        if len(head) == 4:
+            told = json.loads(await download.exactly(int.from_bytes(head, "big")))
+            containers.emit(container, "archive-path")
+            return Packed(path_stat(told), download)
+        answer = await download.answer()
+    except BaseException:
         download.close()
-        if not answer.get("gone"):
-            break
+        raise
+    download.close()
     _check(answer, reference, path)
     raise EngineError("the archive ended early")
 
@@ -122,8 +125,11 @@ async def extract(
     *,
     no_overwrite: bool = False,
     copy_owner: bool = False,
+    lend: Callable[[], Awaitable[Lent | None]] | None = None,
 ) -> None:
     """Unpack a (compressed) tar into a folder. Raises NotFound, InvalidParameter, EngineError.
+
+    It comes as `chunks`, or the worker reads it from the client's socket if `lend` gives that.
 
     `no_overwrite`: no folder takes the place of something else, nor the other way round. `copy_owner`: all
     belongs to the container's user.
@@ -143,11 +149,19 @@ async def extract(
             answer: Json = await containers.runtime.worker(_EXTRACT, arguments, [source])
             return answer
 
+        lent = await lend() if lend else None
         try:
-            answer = await piped(gathered(chunks), work)
+            if lent:
+                answer = {}
+                try:
+                    answer = await containers.runtime.worker(
+                        _EXTRACT, {**arguments, "body": lent.told}, [lent.fd]
+                    )
+                finally:
+                    lent.give_back(answer.get("body"))
+            else:
+                answer = await piped(gathered(chunks), work)
         except WorkerError as error:
             raise EngineError(str(error)) from error
-        if answer.get("gone"):
-            raise EngineError(f"container {container.id} has just ended")
     _check(answer, reference, path)
     containers.emit(container, "extract-to-dir")

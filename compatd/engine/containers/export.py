@@ -20,20 +20,13 @@ async def export(containers: "Containers", reference: str) -> AsyncIterator[byte
         raise Conflict(f"You cannot export container {container.id} which is Dead")
     if container.state.removing:
         raise Conflict(f"You cannot export container {container.id} which is being removed")
+    view = filesystem.view(containers, container, write=False, volumes=False)
+    download = Download(containers.runtime, _EXPORT, {"view": view})
     try:
-        for live in (True, False):
-            view = filesystem.view(containers, container, write=False, live=live, volumes=False)
-            download = Download(containers.runtime, _EXPORT, {"view": view})
-            try:
-                while data := await download.read():
-                    yield data
-                answer = await download.answer()
-            finally:
-                download.close()
-            if not answer.get("gone"):
-                break
-        if "error" in answer:
-            raise EngineError(answer["error"])
+        async for data in download.chunks():
+            yield data
     except EngineError as error:
         raise EngineError(f"Error exporting container {reference}: {error.message}") from error
+    finally:
+        download.close()
     containers.emit(container, "export")

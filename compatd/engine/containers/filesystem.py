@@ -11,16 +11,13 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-def view(
-    containers: "Containers", container: Container, *, write: bool, live: bool = True, volumes: bool = True
-) -> Json:
-    """The view of a running container's own mounts, or without `live` of what a start would mount."""
-    process = _process(containers, container) if live else None
+def view(containers: "Containers", container: Container, *, write: bool, volumes: bool = True) -> Json:
+    """The view of a running container's own mounts, or of what a start would mount."""
     return {
         "scratch": str(containers.storage.tmp),
         "overlay": containers.storage.root_plan(container.id, container.chain_ids)["overlay"],
         "write": write,
-        "process": process,
+        "process": _process(containers, container),
         "mounts": mounts(container) if volumes else [],
     }
 
