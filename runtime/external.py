@@ -16,9 +16,9 @@ from runtime.init import users
 from runtime.init.child import NEW_CONSOLE
 from runtime.init.errors import PREFIX, InitError, StepError, UserError, reason
 from runtime.init.mounts import tree_within
-from runtime.init.options import WITHIN
+from runtime.init.options import PROPAGATION, WITHIN
 from runtime.init.road import Road
-from runtime.init.rootfs import OverlayRoot, RootPropagation
+from runtime.init.rootfs import OverlayRoot, RootPropagation, parent_private
 from runtime.init.sources import layers_tree
 
 TYPE_CHECKING = False
@@ -110,10 +110,15 @@ class External:
         if overlay:
             s.unshare(s.CLONE_NEWNS)
             road = Road(rootfs, None, None)
-            RootPropagation().run(road)
+            propagation = PROPAGATION.get(spec.get("linux", {}).get("rootfsPropagation", ""), 0)
+            RootPropagation(propagation).run(road)
             here = os.getcwd()
             try:
-                mounts = self._prepared(mounts, rootfs)
+                shared = {}
+                if propagation & s.MS_SHARED:
+                    shared = _shared_trees(mounts)
+                    parent_private(rootfs)
+                mounts = self._prepared(mounts, rootfs, shared)
                 OverlayRoot(overlay).run(road)
                 os.close(road.root)
             except StepError as error:
@@ -136,7 +141,7 @@ class External:
         finally:
             self._close(listener)
 
-    def _prepared(self, mounts: list[Mount], rootfs: str) -> list[Mount]:
+    def _prepared(self, mounts: list[Mount], rootfs: str, shared: dict[int, int]) -> list[Mount]:
         """The mounts with those that only we understand made ready in our folder, as plain binds.
 
         Who may write to a volume can change a path in it after it was looked at, and another runtime goes by
@@ -146,7 +151,9 @@ class External:
         for number, mount in enumerate(mounts):
             options = mount.get("options", [])
             within = next((word[len(WITHIN) :] for word in options if word.startswith(WITHIN)), "")
-            if mount.get("type") == "image" and "lower" in mount:
+            if number in shared:
+                tree = shared[number]
+            elif mount.get("type") == "image" and "lower" in mount:
                 tree = layers_tree(mount["lower"], mount.get("subpath", ""), rootfs)
             elif within:
                 try:
@@ -260,6 +267,20 @@ class ExternalChild:
 
     def abort(self) -> None:
         self._runtime.delete()
+
+
+def _shared_trees(mounts: list[Mount]) -> dict[int, int]:
+    """Copies of the sources that share with the host, by number: the mount they are in becomes private."""
+    trees = {}
+    for number, mount in enumerate(mounts):
+        words = mount.get("options", [])
+        if {"shared", "rshared"} & set(words) and not any(word.startswith(WITHIN) for word in words):
+            recursive = s.AT_RECURSIVE if "rbind" in words else 0
+            try:
+                trees[number] = s.open_tree(s.AT_FDCWD, mount["source"], s.OPEN_TREE_CLONE | recursive)
+            except OSError:
+                pass  # the runtime tells
+    return trees
 
 
 def adapted(spec: Spec, rootfs: str, netns: int | None) -> dict[str, Any]:

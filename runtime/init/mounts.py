@@ -50,7 +50,27 @@ class _Mount(Operation):
 class Bind(_Mount):
     """A host path on a container path, by open_tree, mount_setattr and move_mount: fds only."""
 
-    __slots__ = ()
+    __slots__ = ("tree",)
+
+    def __init__(self, source: str, destination: str, options: MountOptions) -> None:
+        super().__init__(source, destination, options)
+        self.tree = -1
+
+    @property
+    def shared(self) -> bool:
+        """Whether mounts made below it are to be seen on the host, and the other way round."""
+        return any(kind & s.MS_SHARED for kind in self.options.propagation)
+
+    def hold(self, road: Road) -> None:
+        """Take the copy of the source now, for later; a source that is not there is told by `run`."""
+        try:
+            self.tree = self.open_source(road, self._flags)
+        except OSError:
+            pass
+
+    @property
+    def _flags(self) -> int:
+        return s.OPEN_TREE_CLONE | (s.AT_RECURSIVE if self.options.flags & s.MS_REC else 0)
 
     def describe(self) -> str:
         word = "rbind" if self.options.flags & s.MS_REC else "bind"
@@ -58,9 +78,8 @@ class Bind(_Mount):
 
     def attach(self, road: Road) -> None:
         options = self.options
-        flags = s.OPEN_TREE_CLONE | (s.AT_RECURSIVE if options.flags & s.MS_REC else 0)
         try:
-            tree = self.open_source(road, flags)
+            tree = self.tree if self.tree >= 0 else self.open_source(road, self._flags)
         except OSError as error:
             raise StepError(f"stat {self.source}: {reason(error)}") from None
         folder = os.fstat(tree).st_mode & 0o170000 == 0o040000

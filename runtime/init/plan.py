@@ -19,7 +19,15 @@ from runtime.init.restrict import (
     Sysctl,
     WorkingDirectory,
 )
-from runtime.init.rootfs import BindRoot, FinalPropagation, OverlayRoot, Pivot, ReadonlyRoot, RootPropagation
+from runtime.init.rootfs import (
+    BindRoot,
+    FinalPropagation,
+    OverlayRoot,
+    Pivot,
+    PrivateParent,
+    ReadonlyRoot,
+    RootPropagation,
+)
 from runtime.init.sources import ImageMount
 
 TYPE_CHECKING = False
@@ -83,6 +91,8 @@ def build(spec: Spec, root: RootPlan, *, console: bool = False, new_console: boo
             late.append(LateReadonly(operation.destination, operation.options))
         if isinstance(operation, Bind) and operation.destination == "/dev":
             own_dev = False
+    if propagation & s.MS_SHARED:
+        plan.insert(1, PrivateParent([step for step in plan if isinstance(step, Bind) and step.shared]))
     if own_dev:
         plan += [Nodes(linux.get("devices", []), binds="user" in spaces), Links()]
     cwd = spec.get("process", {}).get("cwd", "/")

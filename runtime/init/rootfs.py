@@ -10,6 +10,7 @@ from runtime.init.road import Operation, Road
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runtime.init.mounts import Bind
     from runtime.spec import Overlay
 
 # mount(2) copies one page of options; what does not fit is cut silently.
@@ -29,6 +30,39 @@ class RootPropagation(Operation):
 
     def run(self, road: Road) -> None:
         s.mount(None, b"/", None, self.flags)
+
+
+def parent_private(path: str) -> None:
+    """Make the mount that holds the folder `path` private; it is found by walking up."""
+    while path != "/":
+        path = os.path.dirname(path)
+        try:
+            s.mount(None, path, None, s.MS_PRIVATE)
+            return
+        except OSError as error:
+            if error.errno != 22:
+                raise
+
+
+class PrivateParent(Operation):
+    """Where mounts are to be shared with the host, the root is not to be: neither seen there, nor shared,
+    which pivot_root(2) refuses.
+
+    binds: those that share. Their sources may be in the mount that becomes private, so they are opened first.
+    """
+
+    __slots__ = ("binds",)
+
+    def __init__(self, binds: list[Bind]) -> None:
+        self.binds = binds
+
+    def describe(self) -> str:
+        return f"the root's parent private, beside {len(self.binds)} shared mounts"
+
+    def run(self, road: Road) -> None:
+        for bind in self.binds:
+            bind.hold(road)
+        parent_private(road.rootfs)
 
 
 class OverlayRoot(Operation):
@@ -125,7 +159,7 @@ class Pivot(Operation):
             old = os.open("/", os.O_DIRECTORY | os.O_RDONLY | os.O_CLOEXEC)
             os.fchdir(road.root)
             if self.parent_private:
-                self._parent_private(road.rootfs)
+                parent_private(road.rootfs)
             s.pivot_root(b".", b".")
             os.fchdir(old)
             # Slave first: a shared root would carry the unmount to the host.
@@ -135,18 +169,6 @@ class Pivot(Operation):
             os.close(old)
         except OSError as error:
             raise StepError(f"error jailing process inside rootfs: {error.strerror}") from None
-
-    @staticmethod
-    def _parent_private(path: str) -> None:
-        """pivot_root refuses a parent mount that is shared; find it by walking up."""
-        while path != "/":
-            path = os.path.dirname(path)
-            try:
-                s.mount(None, path, None, s.MS_PRIVATE)
-                return
-            except OSError as error:
-                if error.errno != 22:
-                    raise
 
 
 class ReadonlyRoot(Operation):

@@ -59,6 +59,7 @@ class Daemon:
         self.data_root, self.exec_root = folder / "data", folder / "exec"
         self.cgroup_parent = f"/{self.name}"
         self.options = options
+        self.prefix: list[str] = []  # a command that starts the daemon, `unshare -m` say
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder / "daemon.log"
         subprocess.run(["ip", "netns", "add", self.name], check=True)
@@ -67,6 +68,7 @@ class Daemon:
     def start(self) -> None:
         """Start it and wait for its first ping."""
         command = [
+            *self.prefix,
             "nsenter",
             f"--net=/run/netns/{self.name}",
             str(Path(sys.executable).parent / "compatd"),
