@@ -100,6 +100,7 @@ def usage() -> str:
     lines = ["", "Usage:\tdockerd [OPTIONS]", "", "A self-sufficient runtime for containers.", "", "Options:"]
     for left, right in rows:
         lines.append(left.ljust(_HELP_COLUMN) + right if len(left) < _HELP_COLUMN else f"{left} {right}")
+    lines += ["", "Commands:", "  fsck    Check the data root of a daemon that does not run (fsck --help)"]
     return "\n".join(lines)
 
 
@@ -117,6 +118,10 @@ def _right(option: Option) -> str:
 
 def main() -> NoReturn:
     """Entry point of `compatd` and `dockerd`. Exit codes: 0 done, 1 cannot start, 125 wrong usage."""
+    if sys.argv[1:2] == ["fsck"]:
+        from compatd.fsck import command
+
+        sys.exit(command.main(sys.argv[2:]))
     try:
         arguments = parse(sys.argv[1:])
     except UsageError as error:

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 
+from runtime import syscalls
 from runtime.shim import signals, wire
 from runtime.shim.title import set_title
 
@@ -51,6 +52,8 @@ def main(control: int) -> None:
     if random is not None:
         random.seed()  # or all workers have the zygote's numbers
     sock = socket.socket(fileno=control)
+    # Half work is cleared away when a daemon starts: nobody may still be at it then
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signals.SIGKILL)
     signals.handle(signals.SIGINT, signals.SIG_DFL)
     request, fds = wire.receive(sock)
     pidfd = os.pidfd_open(os.getpid())

@@ -62,6 +62,14 @@ class Storage:
 
     def open(self) -> None:
         """Make the folders and remove what a killed daemon left half done. Raises OSError."""
+        self.make_folders()
+        for folder in (self.layers, self.tmp):
+            _spread(folder)
+        for left in list(self.tmp.iterdir()):
+            self._discard(left)
+
+    def make_folders(self) -> None:
+        """Make the folders that are not there. Raises OSError."""
         for folder in (
             self.root,
             self.layers,
@@ -74,10 +82,6 @@ class Storage:
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o710)
         self.root.chmod(0o711)
-        for folder in (self.layers, self.tmp):
-            _spread(folder)
-        for left in list(self.tmp.iterdir()):
-            self._discard(left)
 
     # Layers ------------------------------------------------------------------------------------------------
 
