@@ -8,6 +8,7 @@ import pytest
 
 from conformance.cli import Cli
 from conformance.engine import Engine
+from conformance.until import until
 
 STATS = "ContainerStats"
 TOP = "ContainerTop"
@@ -180,11 +181,16 @@ def test_a_loop_uses_its_cpu(engine: Engine) -> None:
 def test_docker_stats(engine: Engine, cli: Cli) -> None:
     one, two = engine.sleeper(host={"Memory": 32 * MB}), engine.sleeper()
     form = "{{.ID}} {{.MemUsage}} {{.PIDs}} {{.NetIO}} {{.CPUPerc}}"
-    out = cli.text("stats", "--no-stream", "--no-trunc", "--format", form)
-    lines = {line.split()[0]: line for line in out.splitlines()}
-    assert {one, two} <= set(lines)
-    fields = lines[one].split()
-    assert fields[2:5] == ["/", "32MiB", "1"] and fields[-1].endswith("%")
+
+    def told() -> bool:
+        """The command line waits for two seconds, which need not be enough for every engine."""
+        out = cli.text("stats", "--no-stream", "--no-trunc", "--format", form)
+        lines = {line.split()[0]: line for line in out.splitlines()}
+        assert {one, two} <= set(lines)
+        fields = lines[one].split()
+        return fields[2:5] == ["/", "32MiB", "1"] and fields[-1].endswith("%")
+
+    until(told)
     stopped = engine.create("true")
     out = cli.text("stats", "--no-stream", "--all", "--no-trunc", "--format", "{{.ID}}")
     assert {one, two, stopped} <= set(out.split())

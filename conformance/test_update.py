@@ -113,7 +113,12 @@ def test_restart_policy(engine: Engine, cli: Cli) -> None:
     assert policy == {"Name": "on-failure", "MaximumRetryCount": 2}
     engine.exec(container, "touch", "/go")
     engine.exec(container, "kill", "-9", "-1")
-    until(lambda: engine.inspect(container)["RestartCount"] == 2)
+
+    def given_up() -> bool:
+        found = engine.inspect(container)
+        return bool(found["RestartCount"] == 2 and found["State"]["Status"] == "exited")
+
+    until(given_up)
     update(engine, container, RestartPolicy={"Name": "no"})
     assert engine.inspect(container)["HostConfig"]["RestartPolicy"]["Name"] == "no"
 

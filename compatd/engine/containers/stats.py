@@ -1,6 +1,7 @@
 """`GET /containers/{id}/stats`: samples of running containers, one a second for all clients."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -21,6 +22,8 @@ Json = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 INTERVAL = 1.0
+_TOGETHER = 0.05
+"""Seconds (parts of an interval) by which a sample may come early, to be taken with others."""
 _ETHERNET = re.compile(r"eth\d+\Z")
 _INTERFACE_OPTION = "com.docker.network.endpoint.ifname"
 
@@ -28,8 +31,8 @@ _INTERFACE_OPTION = "com.docker.network.endpoint.ifname"
 class Subscription:
     """One client's samples of one container; a client that lags behind gets the newest only."""
 
-    def __init__(self) -> None:
-        self._waiting: Json | None = None
+    def __init__(self, first: Json | None = None) -> None:
+        self._waiting = first
         self._ended = False
         self._changed = asyncio.Event()
 
@@ -64,6 +67,9 @@ class Stats:
     ) -> None:
         self._containers, self._make, self._interval = containers, sampler, interval
         self._subscriptions: dict[Container, set[Subscription]] = {}
+        self._due: dict[Container, float] = {}
+        self._latest: dict[Container, Json] = {}
+        self._new = asyncio.Event()
         self._samplers: dict[str, tuple[tuple[int, int], Callable[[], Json]]] = {}
         self._task: asyncio.Task[None] | None = None
         self._memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -71,7 +77,8 @@ class Stats:
     async def once(self, container: Container, *, one_shot: bool = False) -> Json:
         """One answer (API: StatsResponse). A container that does not run gives zeros.
 
-        Without `one_shot` it waits for a second sample, to fill `precpu_stats`.
+        Without `one_shot` it waits for a second sample, to fill `precpu_stats`: no longer than an interval,
+        for `docker stats --no-stream` gives up after two seconds.
         """
         if not container.state.running or container.state.restarting:
             return statshape.empty(container.id, container.name)
@@ -84,8 +91,10 @@ class Stats:
     @asynccontextmanager
     async def stream(self, container: Container) -> AsyncIterator[AsyncIterator[Json]]:
         """A StatsResponse a second until the container is removed; zeros while it does not run."""
-        subscription = Subscription()
+        subscription = Subscription(self._latest.get(container))
         self._subscriptions.setdefault(container, set()).add(subscription)
+        self._due.setdefault(container, 0.0)
+        self._new.set()
         if self._task is None:
             self._task = self._containers.background(self._run())
         try:
@@ -98,20 +107,28 @@ class Stats:
         if subscriptions is not None:
             subscriptions.discard(subscription)
             if not subscriptions:
-                del self._subscriptions[container]
+                del self._subscriptions[container], self._due[container]
+                self._latest.pop(container, None)
                 self._samplers.pop(container.id, None)
 
     async def _run(self) -> None:
-        """Sample while somebody asks."""
+        """Sample while somebody asks: each container at once when it is new, and then once an interval."""
+        clock = asyncio.get_running_loop().time
         try:
-            while self._subscriptions:
-                await self._round()
-                await asyncio.sleep(self._interval)
+            while self._due:
+                self._new.clear()
+                soon = clock() + self._interval * _TOGETHER
+                ready = [container for container, due in self._due.items() if due <= soon]
+                self._due.update(dict.fromkeys(ready, clock() + self._interval))
+                if ready:
+                    await self._round(ready)
+                if self._due:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._new.wait(), min(self._due.values()) - clock())
         finally:
             self._task = None
 
-    async def _round(self) -> None:
-        wanted = list(self._subscriptions)
+    async def _round(self, wanted: list[Container]) -> None:
         samples = await self._sample([container for container in wanted if not container.removed])
         found = {sample["id"]: sample for sample in samples}
         for container in wanted:
@@ -119,6 +136,7 @@ class Stats:
                 if container.removed:
                     subscription.publish(None)
                 elif container.id in found:
+                    self._latest[container] = found[container.id]
                     subscription.publish(found[container.id])
 
     async def _sample(self, containers: list[Container]) -> list[Json]:
@@ -128,6 +146,9 @@ class Stats:
             for item in containers
         ]
         raw, system = await asyncio.to_thread(self._read, wanted)
+        for container in containers:
+            if container not in self._subscriptions:
+                self._samplers.pop(container.id, None)
         return [self._shape(container, raw.get(container.id), system) for container in containers]
 
     def _read(self, wanted: list[tuple[str, Path, int, int]]) -> tuple[dict[str, Json], tuple[int, int]]:

@@ -180,6 +180,37 @@ def test_many_clients_one_sample_a_round(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_nobody_waits_for_others_turns(tmp_path: Path) -> None:
+    """A container that is new is sampled at once; of a known one the latest sample is there."""
+
+    async def scenario(world: World) -> None:
+        kernel = Kernel()
+        stats = stats_of(world, kernel, interval=1000)
+        first, second = await running(world, "one"), await running(world, "two")
+        async with stats.stream(first) as samples:
+            sample = await anext(samples)
+            async with stats.stream(second) as others:
+                assert (await anext(others))["id"] == second.id
+            async with stats.stream(first) as again:
+                assert (await anext(again))["read"] == sample["read"]
+        assert kernel.counts == {first.id: 1, second.id: 1}
+
+    play(tmp_path, scenario)
+
+
+def test_nothing_is_kept_when_nobody_listens(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        stats = stats_of(world, Kernel())
+        container = await running(world)
+        for _ in range(3):
+            async with stats.stream(container) as samples:
+                await anext(samples)
+        await stats.once(container, one_shot=True)
+        assert not (stats._subscriptions or stats._due or stats._latest or stats._samplers)
+
+    play(tmp_path, scenario)
+
+
 def test_a_stream_goes_on_after_the_end_and_stops_with_the_container(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         stats = stats_of(world, Kernel())
