@@ -43,7 +43,8 @@ def adapt(body: Json, asked: Version) -> list[str]:
     if asked < "1.48":
         for endpoint in endpoints.values():
             endpoint.pop("GwPriority", None)
-    warnings = _mac_address(body.get("MacAddress") or "", host, endpoints, asked)
+    warnings = _volume_driver(host, asked)
+    warnings += _mac_address(body.get("MacAddress") or "", host, endpoints, asked)
     warnings += _interface_sysctls(host, endpoints, asked)
     return warnings + _empty_bindings(host, asked)
 
@@ -69,6 +70,20 @@ def _mounts(host: Json, asked: Version) -> None:
             raise InvalidParameter("VolumeOptions.Subpath needs API v1.45 or newer")
         if asked < "1.48" and kind == "image":
             raise InvalidParameter('Mount type "Image" needs API v1.48 or newer')
+
+
+def _volume_driver(host: Json, asked: Version) -> list[str]:
+    """The container-wide driver is not that of volumes in Mounts; said since 1.48."""
+    if not host.get("VolumeDriver") or asked < "1.48":
+        return []
+    for mount in host.get("Mounts") or []:
+        options = mount.get("VolumeOptions") or {}
+        if mount.get("Type") == "volume" and not (options.get("DriverConfig") or {}).get("Name"):
+            return [
+                "WARNING: the container-wide volume-driver configuration is ignored for volumes specified via "
+                "'mount'. Use '--mount type=volume,volume-driver=...' instead"
+            ]
+    return []
 
 
 def _is_bridge_or_own(mode: str) -> bool:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from apispec import Version
+from compatd.api.create_compat import adapt
 from compatd.engine.containers import mountspec
 from compatd.engine.containers.runtimes import find_runtime, why_not_recursive
 from compatd.engine.containers.spec.mounts import _bound
@@ -106,3 +108,15 @@ def test_runtimes_by_name_and_type() -> None:
         with pytest.raises(InvalidParameter) as error:
             find_runtime(name, configured)
         assert error.value.message == f"unknown or invalid runtime name: {name}"
+
+
+def test_the_containers_volume_driver_is_not_that_of_mounts() -> None:
+    def told(asked: str, **mount: Any) -> list[str]:
+        body = {"Image": "i", "HostConfig": {"VolumeDriver": "local", "Mounts": [{"Target": "/m", **mount}]}}
+        return adapt(body, Version(asked))
+
+    (warning,) = told("1.48", Type="volume")
+    assert warning.startswith("WARNING: the container-wide volume-driver configuration is ignored")
+    assert told("1.47", Type="volume") == []
+    assert told("1.48", Type="tmpfs") == []
+    assert told("1.48", Type="volume", VolumeOptions={"DriverConfig": {"Name": "local"}}) == []
