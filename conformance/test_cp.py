@@ -397,3 +397,28 @@ def test_a_body_that_is_cut_or_broken(engine: Engine) -> None:
         assert status in (400, 500)
     put(engine, container, "/tmp", data)
     assert len(tars.content(get(engine, container, "/tmp/x"), "x")) == 100_000
+
+
+@pytest.mark.operation(GET, PUT)
+def test_a_volume_with_mount_options_of_a_stopped_container(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("in the device")
+    volume = engine.name("bound")
+    options = {"type": "none", "o": "bind", "device": str(tmp_path)}
+    engine.wire.post("/volumes/create", {"Name": volume, "DriverOpts": options}, status=201)
+    container = engine.create("true", host={"Binds": [f"{volume}:/vol"]})
+    assert tars.content(get(engine, container, "/vol/x"), "x") == b"in the device"
+    put(engine, container, "/vol", pack(member("y", b"back")))
+    assert (tmp_path / "y").read_text() == "back"
+
+
+@pytest.mark.operation(HEAD, GET, PUT)
+def test_with_docker_py(engine: Engine) -> None:
+    container = engine.docker.containers.get(engine.sleeper())
+    assert container.put_archive("/tmp", pack(member("x", b"content")))
+    chunks, found = container.get_archive("/tmp/x")
+    assert (found["name"], found["size"]) == ("x", 7)
+    assert tars.content(b"".join(chunks), "x") == b"content"
+    assert {"Path": "/tmp/x", "Kind": 1} in container.diff()
+    assert "tmp/x" in unpack(b"".join(container.export()))
+    image = container.commit(f"{engine.prefix}/by-py", "1")
+    assert image.tags == [f"{engine.prefix}/by-py:1"]

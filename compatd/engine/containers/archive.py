@@ -46,7 +46,8 @@ async def stat(containers: "Containers", reference: str, path: str) -> Json:
     container = containers.find(reference)
     arguments = {"view": filesystem.view(containers, container, write=False), "path": path}
     try:
-        answer = await containers.runtime.worker(_STAT, arguments)
+        async with filesystem.volumes_held(containers, container):
+            answer = await containers.runtime.worker(_STAT, arguments)
     except WorkerError as error:
         raise EngineError(str(error)) from error
     _check(answer, reference, path)
@@ -86,18 +87,19 @@ async def pack(containers: "Containers", reference: str, path: str, encoding: st
         "path": path,
         "encoding": encoding,
     }
-    download = Download(containers.runtime, _PACK, arguments)
-    try:
-        head = await download.exactly(4)
-        if len(head) == 4:
-            told = json.loads(await download.exactly(int.from_bytes(head, "big")))
-            containers.emit(container, "archive-path")
-            return Packed(path_stat(told), download)
-        answer = await download.answer()
-    except BaseException:
+    async with filesystem.volumes_held(containers, container):
+        download = Download(containers.runtime, _PACK, arguments)
+        try:
+            head = await download.exactly(4)
+            if len(head) == 4:
+                told = json.loads(await download.exactly(int.from_bytes(head, "big")))
+                containers.emit(container, "archive-path")
+                return Packed(path_stat(told), download)
+            answer = await download.answer()
+        except BaseException:
+            download.close()
+            raise
         download.close()
-        raise
-    download.close()
     _check(answer, reference, path)
     raise EngineError("the archive ended early")
 
@@ -135,7 +137,7 @@ async def extract(
     belongs to the container's user.
     """
     container = containers.find(reference)
-    async with container.lock:
+    async with container.lock, filesystem.volumes_held(containers, container):
         arguments = {
             "view": filesystem.view(containers, container, write=True),
             "path": path,

@@ -1,9 +1,13 @@
 """What a worker must know to see a container's file system (`runtime.storage.containerfs.enter`)."""
 
+import contextlib
 import json
+import secrets
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from compatd.engine.containers.model import Container
+from compatd.engine.errors import NotFound
 
 if TYPE_CHECKING:
     from compatd.engine.containers.service import Containers
@@ -20,6 +24,32 @@ def view(containers: "Containers", container: Container, *, write: bool, volumes
         "process": _process(containers, container),
         "mounts": mounts(container) if volumes else [],
     }
+
+
+@contextlib.asynccontextmanager
+async def volumes_held(containers: "Containers", container: Container) -> AsyncIterator[None]:
+    """Within, a stopped container's volumes are mounted on the host, those of a running one are anyway.
+
+    Raises EngineError. A worker that has entered the view keeps what it needs.
+    """
+    if container.state.running:
+        yield
+        return
+    user, held = f"copy {secrets.token_hex(8)}", []
+    try:
+        for name in sorted({point["Name"] for point in container.mounts if point["Type"] == "volume"}):
+            with contextlib.suppress(NotFound):
+                volume = containers.volumes.get(name)
+                held.append(volume)
+                await containers.volume_mounts.hold(volume, user)
+        yield
+    finally:
+        containers.background(_drop(containers, held, user))
+
+
+async def _drop(containers: "Containers", volumes: list[Json], user: str) -> None:
+    for volume in volumes:
+        await containers.volume_mounts.drop(volume, user)
 
 
 def _process(containers: "Containers", container: Container) -> Json | None:
@@ -43,7 +73,8 @@ def mounts(container: Container) -> list[Json]:
         found.append(
             {
                 "destination": point["Destination"],
-                "source": point.get("Source") or "",
+                # An image's layers are no folder to be mounted: it shows in a running container only
+                "source": "" if point["Type"] == "image" else point.get("Source") or "",
                 "subpath": (point.get("Options") or {}).get("Subpath") or "",
                 "recursive": not (point.get("Options") or {}).get("NonRecursive"),
                 "writable": bool(point["RW"]),
