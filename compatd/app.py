@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from compatd import VERSION, log, pidfile
-from compatd.config import Config
+from compatd.config import Config, proxies
 from compatd.engine.engine import Engine
 from compatd.engine.errors import EngineError
 from compatd.engine.system import API_VERSION
@@ -27,6 +27,7 @@ logger = logging.getLogger("compatd")
 def run(config: Config) -> int:
     """Serve until SIGTERM or SIGINT. Returns the process's exit code: 1 when the daemon cannot start."""
     log.set_up("debug" if config.debug else config.log_level, config.log_format)
+    proxies.export(config)
     if os.geteuid() != 0:
         print("dockerd needs to be started with root privileges", file=sys.stderr)
         return 1

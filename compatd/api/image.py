@@ -1,7 +1,6 @@
 """`/images`: pull, import, load, save, list, inspect, history, tag, remove, prune."""
 
 import base64
-import binascii
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -36,14 +35,27 @@ class Progress:
 
 
 def registry_auth(header: str) -> dict[str, str]:
-    """X-Registry-Auth: base64url of {"username", "password", "identitytoken", …}; a broken one is none."""
+    """X-Registry-Auth: base64url, padded or not, of {"username", "password", "identitytoken",
+    "registrytoken", …}; some clients write `auth`, the pair in base64, instead. A broken one is none.
+    """
     try:
-        value = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))
-    except (ValueError, RecursionError, binascii.Error):
+        value = json.loads(_base64(header)) if header else {}
+    except (ValueError, RecursionError):
         return {}
-    return (
-        {key: text for key, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
-    )
+    if not isinstance(value, dict):
+        return {}
+    given = {key.lower(): text for key, text in value.items() if isinstance(text, str) and text}
+    if "auth" in given and not given.keys() & {"username", "identitytoken", "registrytoken"}:
+        try:
+            given["username"], _, given["password"] = _base64(given["auth"]).decode().partition(":")
+        except ValueError:
+            return {}
+    return given
+
+
+def _base64(text: str) -> bytes:
+    text = text.strip().rstrip("=").replace("+", "-").replace("/", "_")
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 async def image_list(engine: Engine, call: Call) -> Answer:
@@ -85,6 +97,7 @@ async def image_create(engine: Engine, call: Call) -> None:
     query = call.query
     platform = parse_platform(query["platform"]) if query.get("platform") else None
     progress = Progress(call)
+    call.abandonable = True
     if query.get("fromImage"):
         wanted = reference.parse(query["fromImage"].removesuffix(":"))
         tag = query.get("tag") or ""
@@ -145,6 +158,32 @@ async def _save(engine: Engine, call: Call, names: list[str]) -> None:
         await stream.write(data)
 
 
+async def image_push(engine: Engine, call: Call) -> None:
+    name, tag = call.path["name"], call.query.get("tag") or ""
+    wanted = reference.parse(name)
+    if tag:
+        wanted = reference.Reference(wanted.domain, wanted.path, "", wanted.digest).with_tag(tag)
+        if wanted.digest:
+            raise InvalidParameter("cannot push a digest reference")
+    platform = platforms.optional(call.query.get("platform"))
+    progress = Progress(call)
+    call.abandonable = True
+    auth = registry_auth(call.header("X-Registry-Auth"))
+    await engine.images.push(wanted, progress.write, auth=auth, platform=platform)
+
+
+async def image_search(engine: Engine, call: Call) -> Answer:
+    call.abandonable = True
+    query = call.query
+    found = await engine.images.search(
+        query.get("term") or "",
+        query.get("limit") or 0,
+        query.get("filters") or {},
+        registry_auth(call.header("X-Registry-Auth")),
+    )
+    return Json(found)
+
+
 async def image_tag(engine: Engine, call: Call) -> Answer:
     target = reference.repo_and_tag(
         call.query.get("repo") or "",
@@ -191,6 +230,8 @@ HANDLERS: dict[str, Handler] = {
     "ImageLoad": image_load,
     "ImageGet": image_get,
     "ImageGetAll": image_get_all,
+    "ImagePush": image_push,
+    "ImageSearch": image_search,
     "ImageTag": image_tag,
     "ImageDelete": image_delete,
     "ImagePrune": image_prune,

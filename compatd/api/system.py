@@ -56,8 +56,8 @@ async def auth(engine: Any, call: Call) -> Answer:
     from compatd.engine.images.registry.login import login
 
     call.abandonable = True
-    await login(engine.config, call.body or {})
-    return Json({"Status": "Login Succeeded", "IdentityToken": ""})
+    identity = await login(engine.config, call.body or {})
+    return Json({"Status": "Login Succeeded", "IdentityToken": identity or ""})
 
 
 def _time(call: Call, name: str) -> int | None:

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from compatd.config.options import BY_KEY, OPTIONS
-from compatd.config.values import VALUES
+from compatd.config.values import VALUES, check_mirror
 
 DEFAULT_FILE = "/etc/docker/daemon.json"
 _MERGED = ("dns-opts", "labels", "log-opts", "insecure-registries", "registry-mirrors")
@@ -52,7 +52,12 @@ class Config:
     insecure_registries: list[str]
     registry_mirrors: list[str]
     max_concurrent_downloads: int
+    max_concurrent_uploads: int
     max_download_attempts: int
+    registries: dict[str, dict[str, list[str]]]
+    http_proxy: str
+    https_proxy: str
+    no_proxy: str
     bridge: str
     bip: str
     default_address_pools: list[dict[str, Any]]
@@ -130,6 +135,10 @@ def parse(data: bytes) -> dict[str, Any]:
         raise ConfigError(f"invalid JSON: {error}") from None
     if not isinstance(document, dict):
         raise ConfigError("invalid JSON: an object is needed")
+    proxies = document.pop("proxies", {})
+    if not isinstance(proxies, dict):
+        raise ConfigError("proxies: an object is needed")
+    document = {**document, **proxies}
     unknown = [key for key in document if key not in BY_KEY]
     if unknown:
         raise ConfigError(
@@ -189,7 +198,12 @@ def _validate(config: Config) -> Config:
     for label in config.labels:
         if "=" not in label:
             raise ConfigError(f"bad attribute format: {label}")
-    for name in ("max_concurrent_downloads", "max_download_attempts"):
+    for mirror in config.registry_mirrors:
+        try:
+            check_mirror(mirror)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+    for name in ("max_concurrent_downloads", "max_concurrent_uploads", "max_download_attempts"):
         if getattr(config, name) <= 0:
             raise ConfigError(f"invalid {name.replace('_', ' ')}: {getattr(config, name)}")
     if config.mtu < 0:

@@ -83,8 +83,12 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _option("registry-mirrors", "list", [], "Preferred Docker registry mirror", flag="registry-mirror"),
     _option("max-concurrent-downloads", "int", 3, "Set the max concurrent downloads for each pull"),
-    _option("max-concurrent-uploads", "int", 5, "Set the max concurrent uploads for each push", idle=True),
+    _option("max-concurrent-uploads", "int", 5, "Set the max concurrent uploads for each push"),
     _option("max-download-attempts", "int", 5, "Set the max download attempts for each pull"),
+    _option("registries", "registries", {}, "Mirrors of a registry, as host=mirror,…", flag="registry"),
+    _option("http-proxy", "string", "", "HTTP proxy URL to use for outgoing traffic"),
+    _option("https-proxy", "string", "", "HTTPS proxy URL to use for outgoing traffic"),
+    _option("no-proxy", "string", "", "Comma-separated list of hosts or IP addresses not to proxy"),
     # networks
     _option("bridge", "string", "", "Attach containers to a network bridge", short="b"),
     _option("bip", "string", "", "Specify network bridge IP"),

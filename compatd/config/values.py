@@ -7,6 +7,7 @@ JSON. Both raise ValueError with the text to show.
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 _TRUE = {"1", "t", "T", "TRUE", "true", "True"}
@@ -80,6 +81,50 @@ def _pool(text: str, before: list[dict[str, Any]] | None) -> list[dict[str, Any]
     return [*(before or []), {"base": fields["base"], "size": int(fields["size"])}]
 
 
+def check_mirror(url: str) -> str:
+    """A mirror's URL as dockerd takes it. Raises ValueError with its text."""
+    scheme, colon, _ = url.partition("://")
+    if not colon or not scheme:
+        raise ValueError(
+            f"invalid mirror: no scheme specified for \"{url}\": must use either 'https://' or 'http://'"
+        )
+    try:
+        parts = urlsplit(url)
+        if not parts.hostname or parts.port == 0:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f'invalid mirror: "{url}" is not a valid URI') from None
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(
+            f'invalid mirror: unsupported scheme "{parts.scheme}" in "{url}": '
+            "must use either 'https://' or 'http://'"
+        )
+    if parts.query or parts.fragment:
+        raise ValueError(f'invalid mirror: query or fragment at end of the URI "{url}"')
+    if parts.username or parts.password:
+        raise ValueError("invalid mirror: username/password not allowed in URI")
+    return url
+
+
+def _registry(text: str, before: dict[str, Any] | None) -> dict[str, Any]:
+    host, equals, urls = text.partition("=")
+    if not host or not equals or not urls:
+        raise ValueError(f"invalid registry, must be host=mirror,…: {text}")
+    return {**(before or {}), host: {"mirrors": [check_mirror(url) for url in urls.split(",")]}}
+
+
+def _registries(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("an object of registries' host names is needed")
+    for host, settings in value.items():
+        unknown = set(settings) - {"mirrors"} if isinstance(settings, dict) else {"?"}
+        if unknown:
+            raise ValueError(f'{host}: an object with "mirrors" is needed')
+        for url in _list(settings.get("mirrors", [])):
+            check_mirror(url)
+    return value
+
+
 def _feature(text: str, before: dict[str, bool] | None) -> dict[str, bool]:
     name, equals, value = text.partition("=")
     return {**(before or {}), name: parse_bool(value) if equals else True}
@@ -122,5 +167,6 @@ VALUES: dict[str, Kind] = {
     "runtimes": Kind("runtime", _runtime, _is(dict)),
     "ulimits": Kind("ulimit", _ulimit, _is(dict)),
     "pools": Kind("pool-options", _pool, _is(list)),
+    "registries": Kind("registry", _registry, _registries),
     "features": Kind("feature", _feature, _is(dict)),
 }

@@ -1,39 +1,69 @@
-"""A registry to be pulled from, honest or not: plain HTTP on a loopback port that the kernel chose."""
+"""A registry to pull from and push to, honest or not: plain HTTP on a loopback port that the kernel chose."""
 
 import base64
 import hashlib
 import json
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+GOOD = "Basic " + base64.b64encode(b"joe:secret").decode()
+SPECIAL = re.compile(r"/v2/(?P<name>.+)/(?P<what>manifests|blobs/uploads|blobs|tags)/(?P<rest>.*)")
 
 
 def digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
+@dataclass
+class Seen:
+    """One request."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    authorization: str
+    range: str
+
+
+@dataclass
+class Fault:
+    """What to do instead of answering a request of that method whose path has `part` in it."""
+
+    method: str
+    part: str
+    action: Callable[["Handler"], None]
+    times: int
+
+
 class FakeRegistry:
-    """`manifests` by tag or digest: (bytes, media type); `blobs` by digest.
+    """`manifests` by tag or digest: (bytes, media type); `blobs` by digest. Its one repository is `a/b`.
 
     `auth`: "" for none, "basic" or "bearer", for user `joe` with password `secret`. `cut`: the first answer
-    with a blob breaks off after that many bytes.
+    with a blob breaks off after that many bytes; `cut_upload` likewise. `keep`: uploads can go on after that.
     """
 
     def __init__(self) -> None:
         self.manifests: dict[str, tuple[bytes, str]] = {}
         self.blobs: dict[str, bytes] = {}
+        self.uploads: dict[str, bytearray] = {}
         self.auth = ""
-        self.cut = 0
-        self.ranges: list[str] = []
-        self.seen: list[str] = []
+        self.refresh = ""
+        self.cut = self.cut_upload = 0
+        self.keep = True
+        self.seen: list[Seen] = []
+        self.forms: list[dict[str, str]] = []
+        self.faults: list[Fault] = []
+        self.results: list[dict[str, Any]] | None = None
         self.host = ""
 
     def add(self, layers: list[bytes], config: bytes, kind: str = MANIFEST, tag: str = "") -> str:
@@ -58,25 +88,64 @@ class FakeRegistry:
         self.blobs[digest(data)] = data
         return {"mediaType": kind, "size": len(data), "digest": digest(data)}
 
+    def fault(
+        self, part: str, action: Callable[["Handler"], None], times: int = 1, method: str = "GET"
+    ) -> None:
+        """Let requests go wrong, the first so many of them."""
+        self.faults.append(Fault(method, part, action, times))
 
-class _Handler(BaseHTTPRequestHandler):
+    def paths(self, method: str, part: str = "") -> list[str]:
+        """The paths of requests seen."""
+        return [seen.path for seen in self.seen if seen.method == method and part in seen.path]
+
+    @property
+    def ranges(self) -> list[str]:
+        return [seen.range for seen in self.seen if seen.range]
+
+
+def status(code: int, body: bytes = b"", **headers: str) -> Callable[["Handler"], None]:
+    """A fault: that answer."""
+    return lambda handler: handler.answer(code, body, **headers)
+
+
+def hang_up(handler: "Handler") -> None:
+    """A fault: no answer at all."""
+    handler.close_connection = True
+
+
+class Handler(BaseHTTPRequestHandler):
     registry: FakeRegistry
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *args: object) -> None:
         pass
 
-    def _answer(self, status: int, body: bytes, **headers: str) -> None:
+    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
+        if status != 204:
+            self.send_header("Content-Length", headers.pop("Content_Length", str(len(body))))
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
-    def _error(self, status: int, code: str, message: str, **headers: str) -> None:
+    def error(self, status: int, code: str, message: str, **headers: str) -> None:
         body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
-        self._answer(status, body, Content_Type="application/json", **headers)
+        self.answer(status, body, Content_Type="application/json", **headers)
+
+    def body(self) -> Iterator[bytes]:
+        """The request's body, by its length or in chunks."""
+        if self.headers.get("Transfer-Encoding", "") != "chunked":
+            left = int(self.headers.get("Content-Length") or 0)
+            while left and (data := self.rfile.read(min(left, 1 << 16))):
+                left -= len(data)
+                yield data
+            return
+        while size := int(self.rfile.readline() or b"0", 16):
+            yield self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
 
     def _allowed(self) -> bool:
         registry = self.registry
@@ -84,58 +153,91 @@ class _Handler(BaseHTTPRequestHandler):
         if not registry.auth:
             return True
         if registry.auth == "basic":
-            challenge = 'Basic realm="here"'
-            good = "Basic " + base64.b64encode(b"joe:secret").decode()
+            challenge, good = 'Basic realm="here"', GOOD
         else:
             challenge = f'Bearer realm="http://{registry.host}/token",service="it",scope="x"'
             good = "Bearer t0ken"
         if given == good:
             return True
-        self._error(401, "UNAUTHORIZED", "authentication required", WWW_Authenticate=challenge)
+        for _ in self.body():
+            pass
+        self.error(401, "UNAUTHORIZED", "authentication required", WWW_Authenticate=challenge)
         return False
 
-    def do_GET(self) -> None:
+    def _token(self, query: dict[str, list[str]]) -> None:
+        if self.command == "POST":
+            form = dict(parse_qsl(b"".join(self.body()).decode()))
+            self.registry.forms.append(form)
+            good = form.get("refresh_token") == "refresh" or form.get("password") == "secret"
+        else:
+            good = self.headers.get("Authorization") == GOOD
+        if not good:
+            self.error(401, "UNAUTHORIZED", "incorrect username or password")
+            return
+        extra = {"refresh_token": self.registry.refresh} if self.registry.refresh else {}
+        self.answer(200, json.dumps({"token": "t0ken", **extra}).encode())
+
+    def _route(self) -> None:
         registry = self.registry
         parts = urlsplit(self.path)
-        registry.seen.append(parts.path)
+        query = parse_qs(parts.query)
+        seen = Seen(
+            self.command, parts.path, query, self.headers.get("Authorization", ""),
+            self.headers.get("Range", ""),
+        )  # fmt: skip
+        registry.seen.append(seen)
+        for fault in registry.faults:
+            if fault.times and fault.method == self.command and fault.part in self.path:
+                fault.times -= 1
+                fault.action(self)
+                return
         if parts.path == "/token":
-            query = parse_qs(parts.query)
-            good = "Basic " + base64.b64encode(b"joe:secret").decode()
-            if self.headers.get("Authorization") != good or query["scope"] != ["repository:a/b:pull"]:
-                self._error(401, "UNAUTHORIZED", "incorrect username or password")
-            else:
-                self._answer(200, json.dumps({"token": "t0ken"}).encode())
+            self._token(query)
+        elif parts.path == "/v1/search" and registry.results is not None:
+            self.answer(200, json.dumps({"results": registry.results}).encode())
+        elif not self._allowed():
             return
-        if not self._allowed():
-            return
-        if parts.path == "/v2/":
-            self._answer(200, b"{}")
-        elif parts.path == "/v2/a/b/tags/list":
-            tags = [name for name in registry.manifests if ":" not in name]
-            self._answer(200, json.dumps({"name": "a/b", "tags": tags}).encode())
-        elif parts.path.startswith("/v2/a/b/manifests/"):
-            found = registry.manifests.get(parts.path.rpartition("/")[2])
-            if found:
-                self._answer(200, found[0], Content_Type=found[1])
-            else:
-                self._error(404, "MANIFEST_UNKNOWN", "manifest unknown")
-        elif parts.path.startswith("/v2/a/b/blobs/"):
-            self._blob(parts.path.rpartition("/")[2])
+        elif parts.path == "/v2/":
+            self.answer(200, b"{}")
+        elif (match := SPECIAL.fullmatch(parts.path)) and match["name"] == "a/b":
+            name = f"_{self.command}_{match['what'].replace('/', '_')}"
+            getattr(self, name, self._unknown)(match["rest"], query)
         else:
-            self._error(404, "NAME_UNKNOWN", "repository name not known to registry")
+            self._unknown("", query)
 
-    def _blob(self, name: str) -> None:
-        data = self.registry.blobs.get(name)
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _route
+
+    def _unknown(self, rest: str, query: dict[str, list[str]]) -> None:
+        self.error(404, "NAME_UNKNOWN", "repository name not known to registry")
+
+    def _GET_tags(self, rest: str, query: dict[str, list[str]]) -> None:
+        tags = [name for name in self.registry.manifests if ":" not in name]
+        self.answer(200, json.dumps({"name": "a/b", "tags": tags}).encode())
+
+    def _GET_manifests(self, rest: str, query: dict[str, list[str]]) -> None:
+        found = self.registry.manifests.get(rest)
+        if found:
+            self.answer(200, found[0], Content_Type=found[1])
+        else:
+            self.error(404, "MANIFEST_UNKNOWN", "manifest unknown")
+
+    def _PUT_manifests(self, rest: str, query: dict[str, list[str]]) -> None:
+        data = b"".join(self.body())
+        self.registry.put(data, self.headers["Content-Type"], rest)
+        self.answer(201, Location=self.path, Docker_Content_Digest=digest(data))
+
+    def _GET_blobs(self, rest: str, query: dict[str, list[str]]) -> None:
+        data = self.registry.blobs.get(rest)
         if data is None:
-            self._error(404, "BLOB_UNKNOWN", "blob unknown to registry")
+            self.error(404, "BLOB_UNKNOWN", "blob unknown to registry")
             return
         wanted = self.headers.get("Range", "")
         start = int(wanted[6:-1]) if wanted else 0
-        if wanted:
-            self.registry.ranges.append(wanted)
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(data) - start))
         self.end_headers()
+        if self.command == "HEAD":
+            return
         if self.registry.cut and len(data) > self.registry.cut:
             self.wfile.write(data[start : self.registry.cut])
             self.registry.cut = 0
@@ -143,12 +245,49 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.wfile.write(data[start:])
 
+    _HEAD_blobs = _GET_blobs
+
+    def _POST_blobs_uploads(self, rest: str, query: dict[str, list[str]]) -> None:
+        name = f"u{len(self.registry.uploads)}"
+        self.registry.uploads[name] = bytearray()
+        self.answer(202, Location=f"/v2/a/b/blobs/uploads/{name}?state=x", Range="0-0")
+
+    def _PATCH_blobs_uploads(self, rest: str, query: dict[str, list[str]]) -> None:
+        held = self.registry.uploads[rest]
+        wanted = self.headers.get("Content-Range", "")
+        if wanted and int(wanted.partition("-")[0]) != len(held):
+            self.answer(416)
+            return
+        for data in self.body():
+            held += data
+            if self.registry.cut_upload and len(held) >= self.registry.cut_upload:
+                self.registry.cut_upload = 0
+                self.close_connection = True
+                return
+        self.answer(202, Location=f"/v2/a/b/blobs/uploads/{rest}?state=y", Range=f"0-{max(len(held) - 1, 0)}")
+
+    def _GET_blobs_uploads(self, rest: str, query: dict[str, list[str]]) -> None:
+        if rest not in self.registry.uploads or not self.registry.keep:
+            self.error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry")
+            return
+        held = self.registry.uploads[rest]
+        self.answer(204, Location=f"/v2/a/b/blobs/uploads/{rest}?state=z", Range=f"0-{max(len(held) - 1, 0)}")
+
+    def _PUT_blobs_uploads(self, rest: str, query: dict[str, list[str]]) -> None:
+        held = self.registry.uploads.pop(rest)
+        held += b"".join(self.body())
+        if digest(bytes(held)) != query["digest"][0]:
+            self.error(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+            return
+        self.registry.blobs[digest(bytes(held))] = bytes(held)
+        self.answer(201, Location=f"/v2/a/b/blobs/{query['digest'][0]}")
+
 
 @contextmanager
 def fake_registry() -> Iterator[FakeRegistry]:
     """The registry, serving repository `a/b` at `host` until the block ends."""
     registry = FakeRegistry()
-    handler = type("Handler", (_Handler,), {"registry": registry})
+    handler = type("Handler", (Handler,), {"registry": registry})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     registry.host = f"127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))

@@ -21,7 +21,7 @@ from compatd.engine.errors import EngineError, InvalidParameter, NotFound, Unaut
 from compatd.engine.images import Images
 from compatd.engine.images.platform import parse as parse_platform
 from compatd.engine.images.reference import parse
-from compatd.engine.images.registry import download
+from compatd.engine.images.registry import backoff
 from tests.integration.registrykit import (
     LIST,
     MANIFEST,
@@ -45,6 +45,11 @@ CONFIG = config_of(ONE, TWO, Labels={"k": "v"})
 def registry() -> Iterator[FakeRegistry]:
     with fake_registry() as registry:
         yield registry
+
+
+@pytest.fixture
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backoff, "SECOND", 0)
 
 
 @pytest.fixture
@@ -151,7 +156,7 @@ def test_layers_that_are_there_are_not_fetched(images: Images, registry: FakeReg
     registry.seen.clear()
     lines = pull(images, f"{registry.host}/a/b:1")
     assert statuses(lines, PACKED[0]) == ["Already exists"]
-    assert f"/v2/a/b/blobs/{digest(PACKED[0])}" not in registry.seen
+    assert f"/v2/a/b/blobs/{digest(PACKED[0])}" not in registry.paths("GET")
 
 
 @pytest.mark.parametrize(
@@ -191,24 +196,19 @@ def test_credentials(images: Images, registry: FakeRegistry, auth: str) -> None:
     with pytest.raises(EngineError) as caught:
         pull(images, f"{registry.host}/a/b:1")
     wanted = {
-        "basic": f'Get "http://{registry.host}/v2/": no basic auth credentials',
+        "basic": "no basic auth credentials",
         "bearer": "unauthorized: incorrect username or password",
     }
-    assert caught.value.message == wanted[auth]
+    request = f'Head "http://{registry.host}/v2/a/b/manifests/1"'
+    assert caught.value.message == f"{request}: {wanted[auth]}"
     assert isinstance(caught.value, Unauthorized) == (auth == "bearer")
     pull(images, f"{registry.host}/a/b:1", auth={"username": "joe", "password": "secret"})
     assert images.resolve(f"{registry.host}/a/b:1")
 
 
 def test_a_broken_download_goes_on_where_it_stopped(
-    images: Images, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+    images: Images, registry: FakeRegistry, in_a_hurry: None
 ) -> None:
-    real_sleep = asyncio.sleep
-
-    async def at_once(seconds: float) -> None:
-        await real_sleep(0)
-
-    monkeypatch.setattr(download.asyncio, "sleep", at_once)
     registry.add(PACKED, CONFIG, tag="1")
     registry.cut = 2_000_000
     lines = pull(images, f"{registry.host}/a/b:1")

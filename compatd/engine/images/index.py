@@ -46,6 +46,7 @@ class Index:
                 log.warning("image %s is damaged: its layers are not all there", image_id)
                 continue
             image.parent, image.last_tagged = doc.get("Parent", ""), doc.get("LastTagged", 0)
+            image.manifest = doc.get("Manifest", "")
             image.size = self._size(image)
             self.images[image_id] = image
         for text, doc in self._store.tags.all():

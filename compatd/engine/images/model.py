@@ -31,7 +31,8 @@ class Layer:
     """An unpacked layer, its blob kept as it came.
 
     `size` is the bytes of its files; `digest`, `blob_size` and `compression` ("" for none) are the blob's;
-    `plain_size` the bytes of the uncompressed tar, whose digest is `diff_id`.
+    `plain_size` the bytes of the uncompressed tar, whose digest is `diff_id`. `known` are blobs of it that
+    registries have: {"Digest", "Size", "Compression", "Repository"}, newest last.
     """
 
     chain_id: str
@@ -42,12 +43,14 @@ class Layer:
     blob_size: int
     plain_size: int
     compression: str
+    known: list[Json] = field(default_factory=list)
 
     def document(self) -> Json:
         """As the store keeps it."""
         return {
             "DiffID": self.diff_id, "Parent": self.parent, "Size": self.size, "Digest": self.digest,
             "BlobSize": self.blob_size, "PlainSize": self.plain_size, "Compression": self.compression,
+            "Known": self.known,
         }  # fmt: skip
 
     @classmethod
@@ -55,7 +58,7 @@ class Layer:
         """The inverse of `document`."""
         return cls(
             chain_id, doc["DiffID"], doc["Parent"], doc["Size"], doc["Digest"], doc["BlobSize"],
-            doc["PlainSize"], doc["Compression"],
+            doc["PlainSize"], doc["Compression"], doc.get("Known") or [],
         )  # fmt: skip
 
 
@@ -65,6 +68,7 @@ class Image:
 
     `created` and `last_tagged` are ns since 1970, 0 for never. `parent` is the ID of the image it was built
     on, when that is known here. `chain_ids` is base first. `size` is the bytes of all its layers' files.
+    `manifest` is the one that it came with from a registry, byte for byte ("" for none).
     """
 
     id: str
@@ -75,6 +79,7 @@ class Image:
     parent: str = ""
     last_tagged: int = 0
     references: list[Reference] = field(default_factory=list)
+    manifest: str = ""
 
     @property
     def repo_tags(self) -> list[str]:
@@ -108,7 +113,8 @@ class Image:
 
     def document(self) -> Json:
         """As the store keeps it."""
-        return {"Raw": self.raw, "Parent": self.parent, "LastTagged": self.last_tagged}
+        manifest = {"Manifest": self.manifest} if self.manifest else {}
+        return {"Raw": self.raw, "Parent": self.parent, "LastTagged": self.last_tagged, **manifest}
 
 
 def _texts(value: Any) -> bool:

@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 from compatd.engine.errors import EngineError, Forbidden, InvalidParameter, NotFound
+from compatd.engine.images import known, manifests
 from compatd.engine.images.archive import IMAGE_MANIFESTS, INDEXES
 from compatd.engine.images.index import Index, Pins
 from compatd.engine.images.layers import Layers
@@ -15,8 +14,8 @@ from compatd.engine.images.model import Image, make_image
 from compatd.engine.images.platform import Platform, candidates, host, normalise
 from compatd.engine.images.reference import Reference, check_digest
 from compatd.engine.images.registry.client import Repository
-from compatd.engine.images.registry.download import Download
 from compatd.engine.images.registry.errors import translated
+from compatd.engine.images.registry.shared import Downloads
 from compatd.engine.images.registry.trying import at_registry
 
 Json = dict[str, Any]
@@ -34,6 +33,7 @@ _SCHEMA1 = (
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
 )
 _MAX_LAYERS = 1000
+_MAX_DEPTH = 4
 
 
 class Puller:
@@ -44,7 +44,7 @@ class Puller:
         index: Index,
         layers: Layers,
         config: Any,
-        slots: asyncio.Semaphore,
+        downloads: Downloads,
         write: Write,
         *,
         auth: dict[str, str],
@@ -53,7 +53,7 @@ class Puller:
         self._index = index
         self._layers = layers
         self._config = config
-        self._slots = slots
+        self._downloads = downloads
         self._send = write
         self._auth = auth
         self._platform = platform
@@ -86,10 +86,13 @@ class Puller:
         shown = str(wanted.with_digest(wanted.digest)) if wanted.digest else wanted.tag
         await self._send({"status": f"Pulling from {wanted.path}", "id": shown})
         if "manifests" in manifest:
-            manifest = await self._choose(repository, manifest, wanted)
+            data, manifest = await self._choose(repository, manifest, wanted)
         with self._index.pinned() as pins:
-            image = await self._image(repository, manifest, pins)
+            raw = await self._content(repository, manifest, wanted, pins)
             await self._send({"status": f"Digest: {digest}"})
+            image = self._index.create(raw)
+            if not image.manifest and len(data) <= manifests.MAX_KEPT:
+                image.manifest = data.decode("utf-8", "replace")
             return self._name(wanted, image, digest)
 
     def _name(self, wanted: Reference, image: Image, digest: str) -> bool:
@@ -103,8 +106,10 @@ class Puller:
             self._index.name(wanted, image)
         return True
 
-    async def _choose(self, repository: Repository, listing: Json, wanted: Reference, depth: int = 0) -> Json:
-        """The manifest of an index that suits the platform. Raises NotFound, EngineError."""
+    async def _choose(
+        self, repository: Repository, listing: Json, wanted: Reference, depth: int = 1
+    ) -> tuple[bytes, Json]:
+        """The manifest of an index that suits the platform, and its bytes. Raises NotFound, EngineError."""
         target = self._platform or host()
         entries = [(normalised, item) for item in listing["manifests"] if (normalised := _platform(item))]
         for candidate in candidates(target):
@@ -115,25 +120,31 @@ class Puller:
                 data, kind, _ = await repository.manifest(str(item["digest"]))
                 manifest = _parse(data, kind or str(item.get("mediaType")), wanted)
                 if "manifests" not in manifest:
-                    return manifest
-                if depth < 4:
-                    return await self._choose(repository, manifest, wanted, depth + 1)
+                    return data, manifest
+                if depth >= _MAX_DEPTH:
+                    raise InvalidParameter("unsupported manifest format: an index in too many others")
+                return await self._choose(repository, manifest, wanted, depth + 1)
         raise NotFound(f"no matching manifest for {target} in the manifest list entries")
 
-    async def _image(self, repository: Repository, manifest: Json, pins: Pins) -> Image:
+    async def _content(self, repository: Repository, manifest: Json, wanted: Reference, pins: Pins) -> bytes:
+        """Bring all layers; returns the image's config."""
         config = manifest["config"]
         digest = str(config.get("digest"))
         check_digest(digest)
         if str(config.get("mediaType") or "") not in _CONFIGS:
             raise InvalidParameter(f'Encountered remote "{config.get("mediaType")}"(unknown) when fetching')
-        known = self._index.images.get(digest)
-        if known:
-            return known
+        here = self._index.images.get(digest)
+        if here:
+            for chain_id in here.chain_ids:
+                pins.add(chain_id)
+            return here.raw.encode()
         blobs = manifest["layers"]
         if len(blobs) > _MAX_LAYERS:
             raise EngineError("max depth exceeded")
         for blob in blobs:
             check_digest(str(blob.get("digest")))
+            if not isinstance(blob.get("size"), int) or not 0 <= blob["size"] < 1 << 63:
+                raise InvalidParameter("unsupported manifest format: a layer without its size")
         raw = await repository.config(digest)
         draft = make_image(raw)
         if draft.config.get("os") not in (None, "", "linux"):
@@ -144,14 +155,20 @@ class Puller:
         if len(diff_ids) != len(blobs):
             raise EngineError("layers from manifest don't match image configuration")
         await self._all_layers(repository, blobs, diff_ids, draft.chain_ids, pins)
-        return self._index.create(raw)
+        for blob, chain_id in zip(blobs, draft.chain_ids, strict=True):
+            layer = self._index.layers[chain_id]
+            if layer.digest == blob["digest"]:
+                known.remember(
+                    self._index, layer.diff_id, wanted.name,
+                    digest=layer.digest, size=layer.blob_size, compression=layer.compression,
+                )  # fmt: skip
+        return raw
 
     async def _all_layers(
         self, repository: Repository, blobs: list[Json], diff_ids: list[str], chains: list[str], pins: Pins
     ) -> None:
         """Download and unpack all that is missing: some at a time, the first failure ends all."""
         tasks = []
-        busy = 0
         parent = ""
         for blob, diff_id, chain in zip(blobs, diff_ids, chains, strict=True):
             layer = _Layer(self, repository, blob)
@@ -160,9 +177,7 @@ class Puller:
                 await layer.report("Already exists")
             else:
                 await layer.report("Pulling fs layer")
-                busy += 1
-                waiting = busy > self._config.max_concurrent_downloads
-                tasks.append(asyncio.ensure_future(layer.bring(parent, diff_id, pins, waiting=waiting)))
+                tasks.append(asyncio.ensure_future(layer.bring(parent, diff_id, pins)))
             parent = chain
         try:
             await asyncio.gather(*tasks)
@@ -183,7 +198,7 @@ class _Layer:
         self._puller = puller
         self._repository = repository
         self._digest = str(blob["digest"])
-        self._size = blob.get("size") if isinstance(blob.get("size"), int) else 0
+        self._size = int(blob["size"])
         self._id = self._digest.partition(":")[2][:12]
 
     async def report(self, status: str, current: int = 0, total: int = 0) -> None:
@@ -194,32 +209,25 @@ class _Layer:
             detail["total"] = total
         await self._puller.send({"status": status, "progressDetail": detail, "id": self._id})
 
-    async def bring(self, parent: str, diff_id: str, pins: Pins, *, waiting: bool) -> None:
+    async def bring(self, parent: str, diff_id: str, pins: Pins) -> None:
         puller = self._puller
-        path = puller._index.overlay.tmp / f"blob-{secrets.token_hex(8)}"
-        if waiting:
-            await self.report("Waiting")
-        try:
-            async with puller._slots:
-                download = Download(self._repository, self._digest, self._size or 0, path, self.report)
-                await download.run(puller._config.max_download_attempts)
+        folder, attempts = puller._index.overlay.tmp, puller._config.max_download_attempts
 
-            async def extracting(current: int, total: int) -> None:
-                await self.report("Extracting", current, total)
+        async def extracting(current: int, total: int) -> None:
+            await self.report("Extracting", current, total)
 
-            digest = self._digest if self._digest.startswith("sha256:") else ""
+        digest = self._digest if self._digest.startswith("sha256:") else ""
+        async with puller._downloads.blob(
+            self._repository, self._digest, self._size, folder, self.report, attempts
+        ) as path:
             try:
                 await puller._layers.from_file(
                     path, parent, diff_id, pins, digest=digest, progress=extracting
                 )
             except EngineError as error:
                 raise EngineError(f"failed to register layer: {error.message}") from error
-            size = path.stat().st_size
-            await self.report("Extracting", size, size)
-            await self.report("Pull complete")
-        finally:
-            with suppress(FileNotFoundError):
-                path.unlink()
+        await self.report("Extracting", self._size, self._size)
+        await self.report("Pull complete")
 
 
 def _platform(item: Any) -> Platform | None:

@@ -12,6 +12,7 @@ from compatd.engine.images.loading import Loader, Write
 from compatd.engine.images.model import Image
 from compatd.engine.images.platform import Platform, candidates, host, normalise
 from compatd.engine.images.reference import Reference, parse_any
+from compatd.engine.images.registry.shared import Downloads
 from compatd.engine.images.saving import Saver, Selection
 from runtime.storage.base import Storage
 
@@ -39,7 +40,8 @@ class Images:
         self.index = Index(store, storage)
         self.layers = Layers(self.index, runtime)
         self._runtime = runtime
-        self._downloads = asyncio.Semaphore(config.max_concurrent_downloads)
+        self._downloads = Downloads(config.max_concurrent_downloads)
+        self._uploads = asyncio.Semaphore(config.max_concurrent_uploads)
         self.uses: deleting.Uses = _unused
 
     async def open(self) -> None:
@@ -218,6 +220,39 @@ class Images:
         labels = pulled.labels if pulled else None
         attributes = {**(labels or {}), "name": reference.familiar_name}
         self.events.emit("image", "pull", reference.familiar, attributes)
+
+    async def push(
+        self,
+        reference: Reference,
+        write: Write,
+        *,
+        auth: dict[str, str] | None = None,
+        platform: Platform | None = None,
+    ) -> None:
+        """Send an image, or with neither tag nor digest all of the repository, to its registry; `write` gets
+        the progress. Raises EngineError and its kin.
+        """
+        from compatd.engine.images.pushing import Pusher
+
+        if platform:
+            self.resolve(str(reference), platform)
+        pusher = Pusher(self.index, self.layers, self.config, self._uploads, write, auth=auth or {})
+        await pusher.push(reference)
+        pushed = self.index.named(reference) if reference.tag else None
+        labels = pushed.labels if pushed else None
+        attributes = {**(labels or {}), "name": reference.familiar_name}
+        self.events.emit("image", "push", reference.familiar, attributes)
+
+    async def search(
+        self, term: str, limit: int, filters: Filters, auth: dict[str, str] | None = None
+    ) -> Rows:
+        """registry.SearchResult objects of the Hub, or of the registry that `term` begins with.
+
+        Raises InvalidParameter, EngineError.
+        """
+        from compatd.engine.images.registry.searching import search
+
+        return await search(term, limit, filters, self.config, auth or {})
 
     async def distribution(self, reference: Reference, auth: dict[str, str] | None = None) -> Json:
         """What a registry has under that name: registry.DistributionInspect. Raises EngineError."""

@@ -94,8 +94,9 @@ class EventList:
 def make_images(root: Path, store: Any = None, worker: Any = None, **config: Any) -> Images:
     """An `Images` below `root` that is not opened yet."""
     settings = SimpleNamespace(
-        insecure_registries=[], registry_mirrors=[], max_concurrent_downloads=3, max_download_attempts=5
-    )
+        insecure_registries=[], registry_mirrors=[], registries={}, max_concurrent_downloads=3,
+        max_concurrent_uploads=5, max_download_attempts=5,
+    )  # fmt: skip
     for name, value in config.items():
         setattr(settings, name, value)
     return Images(settings, store or FakeStore(), EventList(), worker or ProcessWorker(), Overlay(root))

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from compatd.engine.errors import EngineError, InvalidParameter
 from compatd.engine.images import changes
 from compatd.engine.images.platform import candidates, normalise, parse
 from compatd.engine.images.reference import parse as parse_reference
-from compatd.engine.images.registry.auth import challenges
+from compatd.engine.images.registry.challenges import challenges
 from compatd.engine.images.registry.endpoints import endpoints
 from compatd.engine.images.registry.errors import RegistryError, from_response, translated
 
@@ -124,6 +125,14 @@ def test_registry_auth() -> None:
             "username": "joe",
             "password": "sécret?>",
         }
+    pair = base64.b64encode(b"joe:a:b").decode()
+    with_pair = base64.b64encode(json.dumps({"auth": pair, "ServerAddress": "x"}).encode()).decode()
+    assert registry_auth(with_pair) == {
+        "auth": pair, "username": "joe", "password": "a:b", "serveraddress": "x"
+    }  # fmt: skip
+    for token in ("identitytoken", "registrytoken"):
+        given = base64.urlsafe_b64encode(json.dumps({token: "t", "auth": pair}).encode()).decode()
+        assert registry_auth(given) == {token: "t", "auth": pair}
     for broken in ("", "!", "bnVsbA==", "W10="):
         assert registry_auth(broken) == {}
 
@@ -136,20 +145,22 @@ def test_registry_auth() -> None:
         (401, b"go away", "unauthorized: go away"),
         (401, b'{"details":"bad token"}', "unauthorized: bad token"),
         (
-            500,
+            400,
             b'{"errors":[{"code":"A_B","message":"1"},{"code":"C","message":"2"}]}',
             "errors:\na b: 1\nc: 2\n",
         ),
         (
-            502,
+            418,
             b"<html>",
-            "error parsing HTTP 502 response body: "
+            "error parsing HTTP 418 response body: "
             "invalid character '<' looking for beginning of value: \"<html>\"",
         ),
+        (502, b"<html>", "received unexpected HTTP status: 502 Bad Gateway"),
     ],
 )
 def test_errors_of_registries(status: int, body: bytes, text: str) -> None:
-    assert from_response(status, body).message == text
+    reason = {502: "Bad Gateway"}.get(status, "")
+    assert from_response(status, body, reason=reason).message == text
 
 
 def test_errors_of_a_pull() -> None:
@@ -164,15 +175,24 @@ def test_errors_of_a_pull() -> None:
     assert translated(RegistryError("UNAUTHORIZED", "unauthorized: x"), wanted).status == 401
 
 
-async def urls(domain: str, insecure: list[str], mirrors: list[str]) -> list[str]:
-    return [endpoint.url for endpoint in await endpoints(domain, insecure, mirrors)]
+async def urls(domain: str, config: Any, *, push: bool) -> list[str]:
+    return [endpoint.url for endpoint in await endpoints(domain, config, mirrors=not push)]
 
 
 def test_endpoints() -> None:
     import asyncio
 
-    def of(domain: str, insecure: tuple[str, ...] = (), mirrors: tuple[str, ...] = ()) -> list[str]:
-        return asyncio.run(urls(domain, [*insecure], [*mirrors]))
+    def of(
+        domain: str,
+        insecure: tuple[str, ...] = (),
+        mirrors: tuple[str, ...] = (),
+        registries: Any = None,
+        push: bool = False,
+    ) -> list[str]:
+        config = SimpleNamespace(
+            insecure_registries=[*insecure], registry_mirrors=[*mirrors], registries=registries or {}
+        )
+        return asyncio.run(urls(domain, config, push=push))
 
     assert of("192.0.2.1:5000") == ["https://192.0.2.1:5000"]
     assert of("127.0.0.1:5000") == ["https://127.0.0.1:5000", "http://127.0.0.1:5000"]
@@ -181,3 +201,7 @@ def test_endpoints() -> None:
     assert of("192.0.2.1:5000", ("192.0.2.1:5000",))[1] == "http://192.0.2.1:5000"
     assert of("192.0.2.1:5000", ("192.0.2.1:5001", "198.51.100.0/24")) == ["https://192.0.2.1:5000"]
     assert of("docker.io", (), ("192.0.2.1",)) == ["https://192.0.2.1", "https://registry-1.docker.io"]
+    other = {"192.0.2.1:5000": {"mirrors": ["http://192.0.2.9/x/"]}}
+    assert of("192.0.2.1:5000", (), (), other) == ["http://192.0.2.9/x", "https://192.0.2.1:5000"]
+    assert of("192.0.2.1:5000", (), (), other, push=True) == ["https://192.0.2.1:5000"]
+    assert of("192.0.2.2", (), ("https://192.0.2.1",), other) == ["https://192.0.2.2"]

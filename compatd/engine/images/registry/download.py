@@ -1,20 +1,18 @@
 """A layer's blob from the registry into a file: hashed on the way, tried again where it breaks off."""
 
-import asyncio
+import errno
 import hashlib
 import os
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from compatd.engine.errors import EngineError
+from compatd.engine.images.registry.backoff import Report, countdown
 from compatd.engine.images.registry.client import Repository
-from compatd.engine.images.registry.errors import RegistryError, UnexpectedResponse
+from compatd.engine.images.registry.errors import RegistryError, UnexpectedResponse, is_final
+from compatd.engine.images.registry.threads import to_the_end
 
-Report = Callable[..., Awaitable[None]]
-
-_FINAL = ("UNAUTHORIZED", "UNSUPPORTED", "DENIED", "TOOMANYREQUESTS", "NAME_UNKNOWN", "BLOB_UNKNOWN")
 _PIECE = 1 << 20
 _INTERVAL = 0.1
 
@@ -39,24 +37,40 @@ class Download:
                 await self._once()
                 return
             except (RegistryError, UnexpectedResponse, Corrupt) as error:
-                hopeless = not isinstance(error, RegistryError) or error.code in _FINAL
-                if hopeless or attempt >= attempts:
+                if is_final(error) or attempt >= attempts:
                     raise
             except (EngineError, OSError) as error:
-                if attempt >= attempts:
+                if attempt >= attempts or getattr(error, "errno", 0) == errno.ENOSPC:
                     raise error if isinstance(error, EngineError) else EngineError(str(error)) from error
-            for left in range(5 * attempt, 0, -1):
-                await self._report(f"Retrying in {left} second{'s' if left != 1 else ''}")
-                await asyncio.sleep(1)
+            await countdown(attempt, self._report)
             attempt += 1
 
     async def _once(self) -> None:
+        if not self._have or self._have < self._expected:
+            await self._fetch()
+        if self._have < self._expected:
+            raise EngineError(f"unexpected EOF: {self._have} of {self._expected} bytes of {self._digest}")
+        await self._report("Verifying Checksum")
+        if f"{self._digest.partition(':')[0]}:{self._hash.hexdigest()}" != self._digest:
+            self._have = 0
+            raise Corrupt(f"filesystem layer verification failed for digest {self._digest}")
+        await self._report("Download complete")
+
+    async def _fetch(self) -> None:
         async with self._repository.blob(self._digest, self._have) as response:
             if not self._have or response.status != 206:
                 self._have = 0
                 self._hash = hashlib.new(self._digest.partition(":")[0])
+            elif not _continues(response, self._have):
+                self._have = 0
+                raise EngineError("the registry goes on with another part of the layer than asked for")
             length = response.content_length
-            total = self._have + length if length is not None else self._expected
+            if length is not None and self._have + length != self._expected:
+                raise Corrupt(
+                    f"the registry sends {self._have + length} bytes for {self._digest}, "
+                    f"and its manifest says {self._expected}"
+                )
+            total = self._expected
             flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (0 if self._have else os.O_TRUNC)
             fd = os.open(self._path, flags, 0o600)
             try:
@@ -64,11 +78,6 @@ class Download:
                 await self._copy(response, fd, total)
             finally:
                 os.close(fd)
-        await self._report("Verifying Checksum")
-        if f"{self._digest.partition(':')[0]}:{self._hash.hexdigest()}" != self._digest:
-            self._have = 0
-            raise Corrupt(f"filesystem layer verification failed for digest {self._digest}")
-        await self._report("Download complete")
 
     async def _copy(self, response: Any, fd: int, total: int) -> None:
         shown = 0.0
@@ -87,10 +96,10 @@ class Download:
         await self._report("Downloading", self._have, total)
 
     async def _put(self, fd: int, data: bytearray) -> None:
-        if self._expected and self._have + len(data) > self._expected:
+        if self._have + len(data) > self._expected:
             raise Corrupt(f"filesystem layer verification failed for digest {self._digest}")
         # Both let go of the interpreter's lock; a thread keeps them off the event loop
-        await asyncio.to_thread(self._write, fd, data)
+        await to_the_end(self._write, fd, data)
         self._have += len(data)
 
     def _write(self, fd: int, data: bytearray) -> None:
@@ -98,6 +107,12 @@ class Download:
         view = memoryview(data)
         while view:
             view = view[os.write(fd, view) :]
+
+
+def _continues(response: Any, offset: int) -> bool:
+    """Whether a 206 has the bytes from `offset` on; some servers leave Content-Range out."""
+    given = response.headers.get("Content-Range", "")
+    return not given or given.strip().startswith(f"bytes {offset}-")
 
 
 class Corrupt(EngineError):

@@ -19,11 +19,16 @@ _LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A base URL. `mirror`: any failure leads on to the next; `insecure`: its certificate is not checked."""
+    """A base URL.
+
+    `mirror`: any failure leads on to the next; `insecure`: its certificate is not checked; `anonymous`: it
+    gets no credentials, for they are another registry's.
+    """
 
     url: str
     mirror: bool = False
     insecure: bool = False
+    anonymous: bool = False
 
     @property
     def host(self) -> str:
@@ -41,22 +46,33 @@ class Endpoint:
             return True
         context = ssl.create_default_context()
         folder = CERTIFICATES / self.host
-        if folder.is_dir():
-            for path in sorted(folder.iterdir()):
-                if path.suffix == ".crt":
-                    context.load_verify_locations(path)
-                elif path.suffix == ".cert":
-                    key = path.with_suffix(".key")
-                    if not key.exists():
-                        raise EngineError(
-                            f"missing key {key.name} for client certificate {path.name}. "
-                            "CA certificates must use the extension .crt"
-                        )
-                    context.load_cert_chain(path, key)
+        try:
+            _load(context, sorted(folder.iterdir()) if folder.is_dir() else [])
+        except OSError as error:  # ssl.SSLError is one
+            raise EngineError(f"certificates in {folder}: {error}") from error
         if self.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
+
+
+def _load(context: ssl.SSLContext, paths: list[Path]) -> None:
+    names = {path.name for path in paths}
+    for path in paths:
+        if path.suffix == ".crt":
+            context.load_verify_locations(path)
+        elif path.suffix == ".cert":
+            key = path.with_suffix(".key")
+            if key.name not in names:
+                raise EngineError(
+                    f"missing key {key.name} for client certificate {path.name}. "
+                    "CA certificates must use the extension .crt"
+                )
+            context.load_cert_chain(path, key)
+        elif path.suffix == ".key" and path.with_suffix(".cert").name not in names:
+            raise EngineError(
+                f"missing client certificate {path.with_suffix('.cert').name} for key {path.name}"
+            )
 
 
 async def _addresses(host: str) -> list[str]:
@@ -89,14 +105,23 @@ async def is_insecure(domain: str, insecure: Sequence[str]) -> bool:
     return False
 
 
-async def endpoints(domain: str, insecure: Sequence[str], mirrors: Sequence[str]) -> list[Endpoint]:
-    """Endpoints to try, in order."""
+async def endpoints(domain: str, config: Any, *, mirrors: bool = True) -> list[Endpoint]:
+    """Endpoints to try, in order: with `mirrors`, those first. `config` is the daemon's."""
+    insecure = config.insecure_registries
+    found = []
+    if mirrors:
+        named = config.registries.get(domain, {}).get("mirrors") or []
+        # Whose credentials are for the Hub has given them for its mirrors too, as in Docker
+        urls = [(url, True) for url in named]
+        urls += [(url, False) for url in config.registry_mirrors if domain == DEFAULT_DOMAIN]
+        for text, anonymous in urls:
+            url = text if text.startswith(("http://", "https://")) else f"https://{text}"
+            host = Endpoint(url).host
+            found.append(Endpoint(url.rstrip("/"), True, await is_insecure(host, insecure), anonymous))
     if domain == DEFAULT_DOMAIN:
-        found = []
-        for mirror in mirrors:
-            url = mirror if mirror.startswith(("http://", "https://")) else f"https://{mirror}"
-            found.append(Endpoint(url.rstrip("/"), True, await is_insecure(Endpoint(url).host, insecure)))
         return [*found, Endpoint(HUB)]
-    if await is_insecure(domain, insecure):
-        return [Endpoint(f"https://{domain}", insecure=True), Endpoint(f"http://{domain}", insecure=True)]
-    return [Endpoint(f"https://{domain}")]
+    risky = await is_insecure(domain, insecure)
+    found.append(Endpoint(f"https://{domain}", insecure=risky))
+    if risky:
+        found.append(Endpoint(f"http://{domain}", insecure=True))
+    return found

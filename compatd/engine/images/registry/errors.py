@@ -5,30 +5,52 @@ from typing import Any
 
 from compatd.engine.errors import EngineError, NotFound, Unauthorized
 from compatd.engine.images.reference import Reference
+from compatd.engine.images.registry.challenges import challenges
 
 
 class RegistryError(EngineError):
-    """An error document of the registry. `code` is its first error's (`MANIFEST_UNKNOWN`)."""
+    """An error document of the registry. `code` is its first error's (`MANIFEST_UNKNOWN`).
 
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(text)
+    `text` is the message without the request that it may name.
+    """
+
+    def __init__(self, code: str, text: str, request: str = "") -> None:
+        super().__init__(f"{request}: {text}" if request else text)
         self.code = code
+        self.text = text
+
+
+_FINAL = (
+    "UNAUTHORIZED", "UNSUPPORTED", "DENIED", "TOOMANYREQUESTS", "NAME_UNKNOWN", "BLOB_UNKNOWN",
+    "NO_CREDENTIALS",
+)  # fmt: skip
+
+
+def is_final(error: EngineError) -> bool:
+    """Whether trying a transfer again is of no use."""
+    return error.code in _FINAL if isinstance(error, RegistryError) else not isinstance(error, Unavailable)
 
 
 class UnexpectedResponse(EngineError):
     """An answer that is no registry's."""
 
 
+class Unavailable(EngineError):
+    """The registry cannot answer now (5xx): it may later."""
+
+
 class Unreachable(EngineError):
     """No connection, or none that speaks HTTP: another endpoint may be tried."""
 
 
-def from_response(status: int, body: bytes) -> EngineError:
+def from_response(status: int, body: bytes, *, reason: str | None = "") -> EngineError:
     """The error that an HTTP answer of 400 and above stands for."""
+    if status >= 500:
+        return Unavailable(f"received unexpected HTTP status: {status} {reason or ''}".rstrip())
     text = body.decode("utf-8", "replace")
     try:
         document = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if status == 401:
             return RegistryError("UNAUTHORIZED", f"unauthorized: {text.strip() or 'authentication required'}")
         if not text:
@@ -61,6 +83,19 @@ def from_response(status: int, body: bytes) -> EngineError:
         texts.append(f"{code.lower().replace('_', ' ')}: {message}")
     text = texts[0] if len(texts) == 1 else "errors:\n" + "\n".join(texts) + "\n"
     return RegistryError(str(found[0].get("code") or "UNKNOWN"), text)
+
+
+def from_scope(challenge: str, error: EngineError) -> EngineError:
+    """`error`, unless the answer's WWW-Authenticate says more precisely what is wrong (RFC 6750, 3.1)."""
+    wanted = challenges(challenge).get("bearer", {})
+    known = {
+        "invalid_token": ("UNAUTHORIZED", "unauthorized: ", "authentication required"),
+        "insufficient_scope": ("DENIED", "denied: ", "requested access to the resource is denied"),
+    }.get(wanted.get("error", ""))
+    if known is None:
+        return error
+    code, kind, text = known
+    return RegistryError(code, kind + (wanted.get("error_description") or text))
 
 
 def translated(error: EngineError, wanted: Reference) -> EngineError:

@@ -14,19 +14,27 @@ Result = TypeVar("Result")
 
 
 async def at_registry(
-    wanted: Reference, config: Any, auth: Credentials, action: Callable[[Repository], Awaitable[Result]]
+    wanted: Reference,
+    config: Any,
+    auth: Credentials,
+    action: Callable[[Repository], Awaitable[Result]],
+    *,
+    push: bool = False,
 ) -> Result:
     """Run `action` at the first endpoint that answers; a mirror's failure of any kind leads on to the next.
 
-    There is no plain HTTP for a host that spoke TLS. Raises the last endpoint's EngineError.
+    There is no plain HTTP for a host that spoke TLS, and no mirror for a push. Raises the last endpoint's
+    EngineError.
     """
     last = EngineError(f"no endpoints found for {wanted.familiar}")
     secure: set[str] = set()
-    for endpoint in await endpoints(wanted.domain, config.insecure_registries, config.registry_mirrors):
+    actions = ("push", "pull") if push else ("pull",)
+    for endpoint in await endpoints(wanted.domain, config, mirrors=not push):
         if endpoint.host in secure and not endpoint.secure_transport:
             continue
+        given = {} if endpoint.anonymous else auth
         try:
-            async with Repository(endpoint, wanted.path, auth) as repository:
+            async with Repository(endpoint, wanted.path, given, actions) as repository:
                 await repository.ping()
                 secure.add(endpoint.host)
                 return await action(repository)
