@@ -173,7 +173,7 @@ def test_long_lines_of_local_are_whole_again(engine: Engine) -> None:
 @pytest.mark.parametrize("driver", ["json-file", "local"])
 def test_attaching_with_what_was_logged(engine: Engine, driver: str) -> None:
     container = run(engine, config(driver)).id
-    query = {"logs": True, "stdout": True, "stderr": True}
+    query: dict[str, Any] = {"logs": True, "stdout": True, "stderr": True}
     with engine.wire.hijack(f"/containers/{container}/attach", **query) as stream:
         assert demux(stream.read_all()) == (b"out\n", b"err\n")
 

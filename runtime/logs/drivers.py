@@ -33,7 +33,7 @@ class LocalFile:
     def log(self, messages: list[Message]) -> None:
         """Append; trouble is reported once, not raised."""
         try:
-            self._file.write_records([local.encode(message, self._attrs) for message in messages])
+            self._file.write_records(local.encode_all(messages, self._attrs))
             self._failed = False
         except OSError as error:
             if not self._failed:

@@ -47,3 +47,22 @@ def encode(message: Message, attrs: bytes = b"") -> bytes:
     text += attrs
     length = len(text).to_bytes(4, "big")
     return length + text + length
+
+
+def encode_all(messages: list[Message], attrs: bytes = b"") -> list[bytes]:
+    """The records of many; what those of one time and length have in common is made once."""
+    ends: dict[tuple[int, int, int], tuple[bytes, bytes]] = {}
+    found = []
+    for message in messages:
+        if message.partial is not None:
+            found.append(encode(message, attrs))
+            continue
+        line = message.line
+        key = (message.stream, message.at, len(line))
+        both = ends.get(key)
+        if both is None:
+            record = encode(message, attrs)
+            end = len(record) - 4 - len(attrs)
+            both = ends[key] = (record[: end - len(line)], record[end:])
+        found.append(both[0] + line + both[1])
+    return found

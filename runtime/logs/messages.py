@@ -59,6 +59,12 @@ class Splitter:
         if self._rest:
             data = self._rest + data
         now = self._now()
+        if not self._id:
+            lines = data.split(b"\n")
+            if len(max(lines, key=len)) < MAX_LINE:  # as nearly always
+                self._rest = lines.pop()
+                stream = self._stream
+                return [Message(stream, line, now) for line in lines]
         found = []
         position, end = 0, len(data)
         while True:

@@ -41,7 +41,7 @@ async def read_logs(containers: "Containers", container: Container, query: LogQu
     check_readable(container)
     source = logdrivers.source(container)
     assert source is not None
-    follow = query.follow and container.state.running
+    follow = query.follow and container.state.running and not container.state.restarting
     ended = exits.wait(container, "next-exit") if follow else None
     try:
         if source.form == "journal":

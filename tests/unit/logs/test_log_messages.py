@@ -52,10 +52,27 @@ def test_known_record() -> None:
     assert local.encode(message, local.encode_attrs({"k": "v"})) == size + text + size
 
 
+def test_records_of_many_are_the_same() -> None:
+    lines = [b"", b"a", b"b", b"x" * 200, b"y" * 200, b"c"]
+    messages = [Message(stream, line, at) for at in (5, 500) for stream in (1, 2) for line in lines]
+    messages.insert(3, Message(1, b"z", 5, ("ab", 1, False)))
+    for attrs in (b"", local.encode_attrs({"k": "v"})):
+        assert local.encode_all(messages, attrs) == [local.encode(message, attrs) for message in messages]
+
+
+def test_pieces_of_any_size_make_the_same_messages() -> None:
+    data = b"a\n" + b"x" * (MAX_LINE - 1) + b"\n" + b"y" * (MAX_LINE + 1) + b"\n\nb"
+    expected = [(m.line, m.partial and m.partial[1:]) for m in cut(data)]
+    for size in (1000, MAX_LINE, MAX_LINE + 1):
+        pieces = [data[start : start + size] for start in range(0, len(data), size)]
+        assert [(m.line, m.partial and m.partial[1:]) for m in cut(*pieces)] == expected
+
+
 @pytest.mark.parametrize(
     ("message", "text"),
     [
         (Message(1, b"x", 5), b"x\n"),
+        (Message(1, b"x" * 300, 5), b"x" * 300 + b"\n"),
         (Message(1, b"", 5), b"\n"),
         (Message(2, b"x", 5, ("ab", 1, False)), b"x"),
         (Message(2, b"y", 5, ("ab", 300, True)), b"y\n"),
@@ -67,3 +84,14 @@ def test_records_are_read_back(message: Message, text: bytes) -> None:
     assert (stream, found) == ({1: b"out", 2: b"err"}[message.stream], text)
     assert key == b"1970-01-01T00:00:00.000000005"
     assert attrs == {"a": "ä", "b": "2"}
+
+
+@pytest.mark.parametrize("line", [b"", b"x", b"x" * 200])
+def test_plain_records_of_today_are_read_back(line: bytes) -> None:
+    """The short road of most records leads to the same as the long one."""
+    at = 1_795_806_341_025_963_001
+    message = Message(2, line, at)
+    (record,) = localentries.records(local.encode(message))
+    (other,) = localentries.records(local.encode(message, local.encode_attrs({"k": "v"})))
+    assert localentries.decode(record) == (b"err", line + b"\n", b"2026-11-27T19:05:41.025963001", {})
+    assert localentries.decode(other)[:3] == localentries.decode(record)[:3]
