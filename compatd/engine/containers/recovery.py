@@ -150,7 +150,7 @@ async def _start(
     if needed:
         await asyncio.wait(needed, timeout=_DEPENDENCIES)
     try:
-        await start.start_idle(containers, container, by_hand=False)
+        await start.start_idle(containers, container, by_hand=True)
     except EngineError as error:
         logger.error("failed to start container %s: %s", container.id, error.message)
 

@@ -41,11 +41,14 @@ class RestartPolicy:
 
 
 def starts_with_daemon(policy: dict[str, Any], *, stopped_by_hand: bool, exit_code: int, count: int) -> bool:
-    """Whether a container that is not running is started when the daemon starts."""
+    """Whether a container that is not running is started when the daemon starts.
+
+    That it was stopped by hand counts for `unless-stopped` only, as with dockerd.
+    """
     name = policy.get("Name") or "no"
     limit = policy.get("MaximumRetryCount") or 0
     return (
         name == "always"
         or (name == "unless-stopped" and not stopped_by_hand)
-        or (name == "on-failure" and exit_code != 0 and not stopped_by_hand and (limit == 0 or count < limit))
+        or (name == "on-failure" and exit_code != 0 and (limit == 0 or count < limit))
     )

@@ -313,3 +313,7 @@ def test_which_policies_restart() -> None:
     assert delay({"Name": "unless-stopped"}, 0, by_hand=True) is None
     assert starts_with_daemon({"Name": "always"}, stopped_by_hand=True, exit_code=0, count=0)
     assert not starts_with_daemon({"Name": "unless-stopped"}, stopped_by_hand=True, exit_code=0, count=0)
+    on_failure = {"Name": "on-failure", "MaximumRetryCount": 2}
+    assert starts_with_daemon(on_failure, stopped_by_hand=True, exit_code=137, count=1)
+    assert not starts_with_daemon(on_failure, stopped_by_hand=False, exit_code=137, count=2)
+    assert not starts_with_daemon(on_failure, stopped_by_hand=False, exit_code=0, count=0)
