@@ -80,8 +80,8 @@ def _volume_driver(host: Json, asked: Version) -> list[str]:
         options = mount.get("VolumeOptions") or {}
         if mount.get("Type") == "volume" and not (options.get("DriverConfig") or {}).get("Name"):
             return [
-                "WARNING: the container-wide volume-driver configuration is ignored for volumes specified via "
-                "'mount'. Use '--mount type=volume,volume-driver=...' instead"
+                "WARNING: the container-wide volume-driver configuration is ignored for volumes specified "
+                "via 'mount'. Use '--mount type=volume,volume-driver=...' instead"
             ]
     return []
 
