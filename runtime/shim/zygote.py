@@ -22,6 +22,8 @@ MODULES = (
     "runtime.init",
     "runtime.net.plan",
     "runtime.external",
+    "runtime.storage.archive",
+    "runtime.storage.changes",
     "runtime.storage.copyup",
     "runtime.storage.initlayer",
     "runtime.storage.spool",
