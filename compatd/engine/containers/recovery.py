@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 _TOGETHER = 16
 _DEPENDENCIES = 5.0
+_GRACE = 5
 
 
 async def open_all(containers: "Containers") -> None:
@@ -172,4 +173,20 @@ async def close_all(containers: "Containers") -> None:
         except EngineError as error:
             logger.error("stopping container %s: %s", container.id, error.message)
 
-    await asyncio.gather(*(one(item) for item in containers.all() if item.state.running))
+    running = [item for item in containers.all() if item.state.running]
+    try:
+        await asyncio.wait_for(asyncio.gather(*(one(item) for item in running)), shutdown_limit(containers))
+    except TimeoutError:
+        logger.error("not all containers have stopped in time: ending without them")
+
+
+def shutdown_limit(containers: "Containers") -> float | None:
+    """Seconds for an orderly stop: `shutdown-timeout`, or what a container asks for and five; None: any."""
+    limit = containers.config.shutdown_timeout
+    for container in containers.all():
+        own = container.config.get("StopTimeout")
+        own = stop.DEFAULT_TIMEOUT if own is None else own
+        if own < 0 or limit < 0:
+            return None
+        limit = max(limit, own + _GRACE)
+    return limit if limit >= 0 else None

@@ -4,12 +4,38 @@ from pathlib import Path
 
 import pytest
 
-from compatd.engine.containers import attach
+from compatd.engine.containers import attach, recovery
 from compatd.engine.errors import Conflict, EngineError, InvalidParameter
 from runtime.client import AttachOptions, Exited, Running
 
 from .fakes import FakeStore, World
 from .scenario import play
+
+
+def test_time_for_an_orderly_stop(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        assert recovery.shutdown_limit(world.containers) == 20
+        await world.create(Cmd=["x"], StopTimeout=3)
+        assert recovery.shutdown_limit(world.containers) == 20
+        await world.create(Cmd=["x"], StopTimeout=100)
+        assert recovery.shutdown_limit(world.containers) == 105
+        await world.create(Cmd=["x"], StopTimeout=-1)
+        assert recovery.shutdown_limit(world.containers) is None
+
+    play(tmp_path, scenario, **{"shutdown-timeout": 20})
+
+
+def test_an_orderly_stop_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "shutdown_limit", lambda containers: 0.01)
+
+    async def scenario(world: World) -> None:
+        world.runtime.deaf = {15}
+        box = await world.create(Cmd=["x"])
+        await world.containers.start(box)
+        await recovery.close_all(world.containers)
+        assert world.containers.find(box).state.running
+
+    play(tmp_path, scenario)
 
 
 def test_streams_wait_for_the_start_and_can_be_given_up(tmp_path: Path) -> None:
