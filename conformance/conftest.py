@@ -1,6 +1,8 @@
 """Fixtures: the engine, a busybox image on it, command lines, a registry; and what the markers mean."""
 
 import contextlib
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from conformance import cli as command_line
 from conformance.engine import Engine, host
 from conformance.images import docker_archive
-from conformance.registry import PROGRAM, Registry
+from conformance.registry import PROGRAM, Registry, make_certificate
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -84,3 +86,33 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     made = Registry(tmp_path_factory.mktemp("registry"))
     with contextlib.closing(made):
         yield made
+
+
+@pytest.fixture(scope="session")
+def guarded_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """Another one, for its user only."""
+    if not Path(PROGRAM).exists():
+        pytest.skip(f"{PROGRAM} is missing (package docker-registry)")
+    made = Registry(tmp_path_factory.mktemp("guarded-registry"), guarded=True)
+    with contextlib.closing(made):
+        yield made
+
+
+@pytest.fixture(scope="session")
+def tls_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """Another one, for its user only, with TLS: its CA is in the engine's certs.d (CONFORMANCE_CERTS)."""
+    certificates = os.environ.get("CONFORMANCE_CERTS")
+    if not certificates:
+        pytest.skip("CONFORMANCE_CERTS does not name the engine's certs.d")
+    if not Path(PROGRAM).exists():
+        pytest.skip(f"{PROGRAM} is missing (package docker-registry)")
+    folder = tmp_path_factory.mktemp("tls-registry")
+    made = Registry(folder, guarded=True, tls=make_certificate(folder))
+    trusted = Path(certificates) / made.address
+    with contextlib.closing(made):
+        trusted.mkdir()
+        try:
+            (trusted / "ca.crt").write_bytes((folder / "ca.crt").read_bytes())
+            yield made
+        finally:
+            shutil.rmtree(trusted)

@@ -1,10 +1,13 @@
 """Debian's docker-registry on loopback, filled by plain HTTP requests."""
 
+import base64
+import contextlib
 import gzip
 import http.client
 import json
 import os
 import re
+import ssl
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -26,19 +29,20 @@ from conformance.images import (
 from conformance.until import until
 
 PROGRAM = "/usr/bin/docker-registry"
-CONFIG = """\
-version: 0.1
-log: {{level: info, accesslog: {{disabled: false}}}}
-storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: true}}}}
-http: {{addr: "127.0.0.1:{port}"}}
-"""
+USER, PASSWORD = "somebody", "secret"
+HTPASSWD = f"{USER}:$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW\n"
 
 
 class Registry:
-    """A registry process in the engine's network namespace, its data in `folder`."""
+    """A registry process in the engine's network namespace, its data in `folder`.
 
-    def __init__(self, folder: Path) -> None:
+    `guarded`: only for USER with PASSWORD. `tls`: files of a certificate and its key to be used.
+    """
+
+    def __init__(self, folder: Path, *, guarded: bool = False, tls: tuple[Path, Path] | None = None) -> None:
         self.folder = folder
+        self.guarded = guarded
+        self.tls = tls
         self.log = folder / "registry.log"
         for _ in range(5):
             self.port = netns.free_port()
@@ -48,7 +52,7 @@ class Registry:
 
     def _start(self) -> bool:
         config = self.folder / "config.yml"
-        config.write_text(CONFIG.format(root=self.folder / "data", port=self.port))
+        config.write_text(json.dumps(self._config()))  # JSON is YAML
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*netns.prefix(), PROGRAM, "serve", str(config)],
@@ -58,10 +62,26 @@ class Registry:
             )
 
         def up() -> bool:
-            return self.process.poll() is not None or self.request("GET", "/v2/")[0] == 200
+            if self.process.poll() is not None:
+                return True
+            with contextlib.suppress(OSError):
+                return self.request("GET", "/v2/")[0] == 200
+            return False
 
         until(up, "docker-registry answers")
         return self.process.poll() is None
+
+    def _config(self) -> dict[str, Any]:
+        storage = {"filesystem": {"rootdirectory": str(self.folder / "data")}, "delete": {"enabled": True}}
+        http: dict[str, Any] = {"addr": f"127.0.0.1:{self.port}"}
+        config = {"version": 0.1, "log": {"level": "info"}, "storage": storage, "http": http}
+        if self.tls:
+            http["tls"] = {"certificate": str(self.tls[0]), "key": str(self.tls[1])}
+        if self.guarded:
+            users = self.folder / "htpasswd"
+            users.write_text(HTPASSWD)
+            config["auth"] = {"htpasswd": {"realm": "here", "path": str(users)}}
+        return config
 
     @property
     def address(self) -> str:
@@ -77,8 +97,12 @@ class Registry:
         """One request: status, headers (lower case), body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         connection.sock = netns.connect("127.0.0.1", self.port)
+        if self.tls:
+            connection.sock = ssl._create_unverified_context().wrap_socket(connection.sock)  # noqa: S323
+        pair = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        given = {"Authorization": f"Basic {pair}"} if self.guarded else {}
         try:
-            connection.request(method, path, body, headers or {})
+            connection.request(method, path, body, {**given, **(headers or {})})
             response = connection.getresponse()
             return response.status, {k.lower(): v for k, v in response.headers.items()}, response.read()
         finally:
@@ -88,7 +112,7 @@ class Registry:
         """Upload, and return the descriptor's digest and size."""
         status, headers, _ = self.request("POST", f"/v2/{repository}/blobs/uploads/", b"")
         assert status == 202, status
-        path = re.sub(r"^http://[^/]+", "", headers["location"])
+        path = re.sub(r"^https?://[^/]+", "", headers["location"])
         query = f"{'&' if '?' in path else '?'}digest={digest(data)}"
         status, _, answer = self.request(
             "PUT", path + query, data, {"Content-Type": "application/octet-stream"}
@@ -147,3 +171,22 @@ class Registry:
         )
         assert status == 200, body
         return json.loads(body)
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A private CA (`ca.crt`), and a certificate of it for 127.0.0.1: the files of that and of its key."""
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    def key(name: str) -> tuple[str, ...]:
+        return ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", name)
+
+    openssl("req", "-x509", *key("ca.key"), "-subj", "/CN=private", "-days", "2", "-out", "ca.crt")
+    openssl("req", *key("server.key"), "-subj", "/CN=registry", "-out", "server.csr")
+    (folder / "extensions").write_text("subjectAltName=IP:127.0.0.1\n")
+    openssl(
+        "x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
+        "-days", "2", "-extfile", "extensions", "-out", "server.crt",
+    )  # fmt: skip
+    return folder / "server.crt", folder / "server.key"

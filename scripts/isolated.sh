@@ -20,6 +20,7 @@ show_env() {
     [ -S "$SOCKET" ] || die "no daemon runs in $DIR"
     echo "export DOCKER_HOST=unix://$SOCKET"
     echo "export CONFORMANCE_NETNS=$NETNS"
+    [ ! -d "$DIR/certs.d" ] || echo "export CONFORMANCE_CERTS=$DIR/certs.d"
 }
 
 make_netns() {
@@ -32,7 +33,14 @@ make_netns() {
 # by the first folder of its PATH.
 isolated() {
     mkdir -p "$DIR/bin"
-    PATH="$DIR/bin:$PATH" setsid nsenter --net="/run/netns/$NETNS" unshare --mount --propagation slave -- "$@" \
+    # Where the machine has a folder /etc/docker, the daemon sees another one, with certs.d in DIR.
+    local own='if [ -d /etc/docker ]; then
+        mkdir -p "$0/etc" "$0/certs.d" && mount --bind "$0/etc" /etc/docker &&
+            mkdir -p /etc/docker/certs.d && mount --bind "$0/certs.d" /etc/docker/certs.d || exit
+    fi
+    exec "$@"'
+    PATH="$DIR/bin:$PATH" setsid nsenter --net="/run/netns/$NETNS" unshare --mount --propagation slave -- \
+        sh -c "$own" "$DIR" "$@" \
         </dev/null >>"$DIR/daemon.log" 2>&1 &
     echo $! >"$DIR/supervisor.pid"
 }
