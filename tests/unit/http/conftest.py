@@ -23,7 +23,7 @@ def new_loops() -> list[Any]:
 
 @pytest.fixture(scope="module", params=new_loops(), ids=lambda new: new.__module__.partition(".")[0])
 def running(request: pytest.FixtureRequest) -> Iterator[Running]:
-    """The server of a test module, with its own HANDLERS or the streaming ones; once per event loop implementation."""
+    """The server of a test module, with its HANDLERS or the streaming ones; once per event loop."""
     server = Running(getattr(request.module, "HANDLERS", streaming.HANDLERS), request.param())
     yield server
     server.stop()
