@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import platform
 import struct
@@ -79,8 +80,8 @@ def _title(pid: int) -> bytes:
 
 
 def _shim(daemon: Daemon, container: str) -> int:
-    pid = daemon.inspect(container)["State"]["Pid"]
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    state = (daemon.exec_root / "compatd/c" / container / "state.json").read_bytes()
+    return int(json.loads(state)["shim"])
 
 
 def _children(pid: int) -> list[int]:
