@@ -219,6 +219,7 @@ def test_a_volume_over_what_is_no_folder_hangs_nothing(daemon: Daemon, kind: byt
     image_with(daemon, "special", ("data", kind, ""))
     with pytest.raises(ApiError, match="source /data is not directory"):
         daemon.create(["true"], Image="special", Volumes={"/data": {}})
+    assert not daemon.call("GET", "/volumes")["Volumes"]
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,10 @@ async def _build(containers: "Containers", container: Container) -> None:
 
 def _undo(containers: "Containers", container: Container) -> None:
     mountpoints.release(containers, container)
+    for point in container.mounts:
+        if point.get("Anonymous"):
+            with contextlib.suppress(EngineError):
+                containers.volumes.remove(point["Name"])
     containers.registry.release(container.name)
     containers.remove_files(container)
 
