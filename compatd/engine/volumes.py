@@ -6,6 +6,7 @@ container's own start.
 
 import re
 import secrets
+import threading
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -43,6 +44,7 @@ class Volumes:
 
     def __init__(self, config: _Config, store: _Store, events: _Events) -> None:
         self._root = Path(config.data_root) / "volumes"
+        self._tmp = Path(config.data_root) / "compatd" / "tmp"  # emptied at start by the storage
         self._table = store.volumes
         self._events = events
         self._volumes: dict[str, Json] = dict(self._table.all())
@@ -134,7 +136,7 @@ class Volumes:
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(sorted(users))}]")
         self._table.delete(name)
         del self._volumes[name]
-        remove(str(self._root / name))  # a container can nest folders deeper than shutil.rmtree gets
+        _discard(self._root / name, self._tmp)
         self._events.emit("volume", "destroy", name, {"driver": "local"})
 
     def reference(self, name: str, container_id: str) -> None:
@@ -152,6 +154,17 @@ class Volumes:
     def users(self, name: str) -> set[str]:
         """The IDs of the containers that refer to the volume."""
         return set(self._users.get(name, ()))
+
+
+def _discard(folder: Path, tmp: Path) -> None:
+    """Remove a folder in the background, however much a container has put there, and however deep."""
+    doomed = tmp / f"gone-{secrets.token_hex(8)}"
+    try:
+        folder.rename(doomed)
+    except OSError:  # another file system
+        remove(str(folder))
+        return
+    threading.Thread(target=remove, args=(str(doomed),), name="remove", daemon=True).start()
 
 
 def _check_name(name: str) -> None:

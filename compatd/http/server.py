@@ -23,7 +23,7 @@ from compatd.http.call import PROGRESS, Answered, Call, Handler
 from compatd.http.exchange import ClientGone, Exchange
 from compatd.http.hangups import Hangups
 from compatd.http.head import Head
-from compatd.http.listeners import UnixListener
+from compatd.http.listeners import BACKLOG, UnixListener
 from compatd.http.protocol import Protocol
 from compatd.http.routing import Router, clean, location, split_version
 
@@ -100,9 +100,10 @@ class Server:
         )
         for sock in listeners:
             if sock.family == socket.AF_UNIX:
-                server: asyncio.AbstractServer = await loop.create_unix_server(factory, sock=sock)
-            else:
-                server = await loop.create_server(factory, sock=sock)
+                made = loop.create_unix_server(factory, sock=sock, backlog=BACKLOG)
+            else:  # without a backlog they listen anew with room for 100: more at once would be refused
+                made = loop.create_server(factory, sock=sock, backlog=BACKLOG)
+            server: asyncio.AbstractServer = await made
             self._servers.append(server)
             if isinstance(sock, UnixListener):
                 self._unix.append(sock)

@@ -36,7 +36,7 @@ class ApiError(Exception):
     """An answer of 400 and above: (status, message)."""
 
 
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 180) -> Any:
     """Poll until `condition` is true and give its value. Fails after a generous time."""
     deadline = time.monotonic() + seconds
     while True:

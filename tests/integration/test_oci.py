@@ -23,6 +23,16 @@ from tests.integration.initkit import REPOSITORY, Box, box
 
 __all__ = ["box"]
 pytestmark = pytest.mark.root
+
+
+def read_line(fd: int) -> bytes:
+    """Up to a newline: a terminal may give a line in pieces."""
+    line = b""
+    while not line.endswith(b"\n") and (piece := os.read(fd, 100)):
+        line += piece
+    return line
+
+
 PATIENCE = 60
 
 
@@ -158,7 +168,7 @@ def test_a_console_is_handed_over(runtime: Runtime) -> None:
         _, fds, _, _ = socket.recv_fds(link, 100, 1)
         link.close()
     runtime("start", runtime.id)
-    assert os.read(fds[0], 100) == b"/dev/pts/0\r\n"
+    assert read_line(fds[0]) == b"/dev/pts/0\r\n"
     os.close(fds[0])
 
 
@@ -256,7 +266,7 @@ class TestExternal:
     def test_console_exec_and_kill(self, box: Box) -> None:
         def body(runtime: External) -> Any:
             child = self.spawn(runtime, box, "sh", "-c", "tty; exec sleep 1000", console=NEW_CONSOLE)
-            first = os.read(child.console_master, 100).decode()
+            first = read_line(child.console_master).decode()
             null = os.open("/dev/null", os.O_RDWR)
             process = cast(Process, box.process("sh", "-c", "exit 9"))
             other = runtime.enter(process, stdio=(null, null, null))

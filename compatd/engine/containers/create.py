@@ -156,6 +156,10 @@ async def _working_directory(containers: "Containers", container: Container) -> 
 
 def _undo(containers: "Containers", container: Container) -> None:
     mountpoints.release(containers, container)
+    for point in container.mounts:
+        if point.get("Anonymous"):
+            with contextlib.suppress(EngineError):
+                containers.volumes.remove(point["Name"])
     containers.registry.release(container.name)
     containers.remove_files(container)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.http import streaming
 from tests.unit.http.harness import Running
 
 
@@ -22,7 +23,7 @@ def new_loops() -> list[Any]:
 
 @pytest.fixture(scope="module", params=new_loops(), ids=lambda new: new.__module__.partition(".")[0])
 def running(request: pytest.FixtureRequest) -> Iterator[Running]:
-    """The server of a test module, with its HANDLERS; once per event loop implementation."""
-    server = Running(request.module.HANDLERS, request.param())
+    """The server of a test module, with its HANDLERS or the streaming ones; once per event loop."""
+    server = Running(getattr(request.module, "HANDLERS", streaming.HANDLERS), request.param())
     yield server
     server.stop()
