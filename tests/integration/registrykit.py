@@ -105,7 +105,13 @@ class FakeRegistry:
 
 def status(code: int, body: bytes = b"", **headers: str) -> Callable[["Handler"], None]:
     """A fault: that answer."""
-    return lambda handler: handler.answer(code, body, **headers)
+
+    def act(handler: "Handler") -> None:
+        for _ in handler.body():
+            pass
+        handler.answer(code, body, **headers)
+
+    return act
 
 
 def hang_up(handler: "Handler") -> None:

@@ -206,6 +206,8 @@ def reason(error: Exception, url: str) -> str:
         return _dial(error, url)
     if isinstance(error, TimeoutError):
         return "net/http: request canceled (Client.Timeout exceeded while awaiting headers)"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "net/http: HTTP/1.x transport connection broken: malformed HTTP response"
     if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
         return "unexpected EOF"
     return text or type(error).__name__
