@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ class Fault:
     part: str
     action: Callable[["Handler"], None]
     times: int
+    when_range: bool
 
 
 class FakeRegistry:
@@ -57,7 +59,7 @@ class FakeRegistry:
         self.blobs: dict[str, bytes] = {}
         self.uploads: dict[str, bytearray] = {}
         self.auth = ""
-        self.refresh = ""
+        self.refresh = self.realm = ""
         self.cut = self.cut_upload = 0
         self.keep = True
         self.seen: list[Seen] = []
@@ -89,14 +91,24 @@ class FakeRegistry:
         return {"mediaType": kind, "size": len(data), "digest": digest(data)}
 
     def fault(
-        self, part: str, action: Callable[["Handler"], None], times: int = 1, method: str = "GET"
+        self,
+        part: str,
+        action: Callable[["Handler"], None],
+        times: int = 1,
+        method: str = "GET",
+        *,
+        when_range: bool = False,
     ) -> None:
-        """Let requests go wrong, the first so many of them."""
-        self.faults.append(Fault(method, part, action, times))
+        """Let requests go wrong, the first so many of them (of those with a Range, if told so)."""
+        self.faults.append(Fault(method, part, action, times, when_range))
 
     def paths(self, method: str, part: str = "") -> list[str]:
         """The paths of requests seen."""
         return [seen.path for seen in self.seen if seen.method == method and part in seen.path]
+
+    @property
+    def host_url(self) -> str:
+        return f"http://{self.host}"
 
     @property
     def ranges(self) -> list[str]:
@@ -161,7 +173,7 @@ class Handler(BaseHTTPRequestHandler):
         if registry.auth == "basic":
             challenge, good = 'Basic realm="here"', GOOD
         else:
-            challenge = f'Bearer realm="http://{registry.host}/token",service="it",scope="x"'
+            challenge = f'Bearer realm="{registry.realm or registry.host_url}/token",service="it",scope="x"'
             good = "Bearer t0ken"
         if given == good:
             return True
@@ -193,7 +205,8 @@ class Handler(BaseHTTPRequestHandler):
         )  # fmt: skip
         registry.seen.append(seen)
         for fault in registry.faults:
-            if fault.times and fault.method == self.command and fault.part in self.path:
+            fits = fault.method == self.command and fault.part in self.path
+            if fits and fault.times and (seen.range or not fault.when_range):
                 fault.times -= 1
                 fault.action(self)
                 return
@@ -289,12 +302,28 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(201, Location=f"/v2/a/b/blobs/{query['digest'][0]}")
 
 
+class _Server(ThreadingHTTPServer):
+    context: ssl.SSLContext | None = None
+
+    def handle_error(self, request: Any, address: Any) -> None:
+        pass  # clients that hang up are what is tested here
+
+    def finish_request(self, request: Any, address: Any) -> None:
+        if self.context:
+            try:
+                request = self.context.wrap_socket(request, server_side=True)
+            except OSError:
+                return  # what a client sends that does not trust us
+        super().finish_request(request, address)
+
+
 @contextmanager
-def fake_registry() -> Iterator[FakeRegistry]:
-    """The registry, serving repository `a/b` at `host` until the block ends."""
+def fake_registry(context: ssl.SSLContext | None = None) -> Iterator[FakeRegistry]:
+    """The registry, serving repository `a/b` at `host` until the block ends; by TLS with a `context`."""
     registry = FakeRegistry()
     handler = type("Handler", (Handler,), {"registry": registry})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", 0), handler)
+    server.context = context
     registry.host = f"127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()

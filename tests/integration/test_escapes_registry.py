@@ -137,6 +137,7 @@ def test_cve_2021_41190_a_manifest_that_is_also_an_index() -> None:
 
 
 def test_a_header_cannot_be_smuggled_in_a_token(registry: Registry, puller: Any) -> None:
+    registry.answers["/v2/"] = (401, {"WWW-Authenticate": 'Bearer realm="http://x.test/token"'}, b"{}")
     with pytest.raises(Exception, match=r"(?i)header|character|newline"):
         puller(registry, lambda repository: repository.manifest("1"), registrytoken="a\r\nEvil: 1")
     assert registry.seen == []

@@ -59,6 +59,8 @@ class Authenticator:
         """
         if "bearer" in self._wanted:
             given = self._credentials.get("registrytoken")
+            if given and not (given.isascii() and given.isprintable()):
+                raise EngineError(f'{request}: net/http: invalid header field value for "Authorization"')
             return f"Bearer {given or await self._token(http, request, extra)}"
         if "basic" in self._wanted:
             if not self._credentials.get("username") or not self._credentials.get("password"):
@@ -82,7 +84,7 @@ class Authenticator:
                 raise EngineError(f"{request}: no realm specified for token auth challenge")
             document = await self._ask(http, request, realm, parameters.get("service", ""), scopes)
             found = document.get("access_token") or document.get("token")
-            if not isinstance(found, str) or not found or not found.isprintable():
+            if not isinstance(found, str) or not found or not (found.isascii() and found.isprintable()):
                 raise EngineError(f"{request}: authorization server did not include a token in the response")
             refresh = document.get("refresh_token")
             if isinstance(refresh, str) and refresh:

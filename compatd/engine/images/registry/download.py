@@ -82,17 +82,19 @@ class Download:
     async def _copy(self, response: Any, fd: int, total: int) -> None:
         shown = 0.0
         pending = bytearray()
-        async for chunk in response.content.iter_any():
-            pending += chunk
-            if len(pending) < _PIECE:
-                continue
-            await self._put(fd, pending)
-            pending = bytearray()
-            if time.monotonic() - shown >= _INTERVAL:
-                shown = time.monotonic()
-                await self._report("Downloading", self._have, total)
-        if pending:
-            await self._put(fd, pending)
+        try:
+            async for chunk in response.content.iter_any():
+                pending += chunk
+                if len(pending) < _PIECE:
+                    continue
+                taken, pending = pending, bytearray()
+                await self._put(fd, taken)
+                if time.monotonic() - shown >= _INTERVAL:
+                    shown = time.monotonic()
+                    await self._report("Downloading", self._have, total)
+        finally:
+            if pending:
+                await self._put(fd, pending)  # what came before a connection breaks is kept
         await self._report("Downloading", self._have, total)
 
     async def _put(self, fd: int, data: bytearray) -> None:
