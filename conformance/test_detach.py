@@ -1,5 +1,7 @@
 """Detaching by keys, from containers, and the many clients that one container can have."""
 
+from typing import Any
+
 import pytest
 
 from conformance.engine import Engine
@@ -27,7 +29,7 @@ def test_keys(engine: Engine, keys: str, typed: bytes) -> None:
     """The stream ends, the container goes on, and an event tells."""
     container = shell(engine)
     since = now(engine)
-    query = {"detachKeys": keys} if keys else {}
+    query: dict[str, Any] = {"detachKeys": keys} if keys else {}
     path = f"/containers/{container}/attach"
     with engine.wire.hijack(path, stream=True, stdin=True, stdout=True, **query) as stream:
         stream.send(typed)

@@ -1,6 +1,7 @@
 """Streams that wait for a start; what a daemon finds after a crash; its orderly end."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,8 @@ def test_time_for_an_orderly_stop(tmp_path: Path) -> None:
         await world.create(Cmd=["x"], StopTimeout=-1)
         assert recovery.shutdown_limit(world.containers) is None
 
-    play(tmp_path, scenario, **{"shutdown-timeout": 20})
+    options: dict[str, Any] = {"shutdown-timeout": 20}
+    play(tmp_path, scenario, None, **options)
 
 
 def test_an_orderly_stop_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
