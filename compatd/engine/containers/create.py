@@ -1,5 +1,6 @@
 """`POST /containers/create`: from a request's body to a container on disk."""
 
+import contextlib
 import platform as machine
 import socket
 from typing import TYPE_CHECKING, Any
