@@ -219,8 +219,9 @@ async def piped(chunks: AsyncIterator[bytes], work: Callable[[int], Awaitable[Re
     feeding = asyncio.ensure_future(_feed(write, chunks))
     working = asyncio.ensure_future(work(read))
     try:
-        await asyncio.wait((working, feeding), return_when=asyncio.FIRST_EXCEPTION)
-        if feeding.done() and not working.done():
+        # A worker that gives up leaves the rest unread, and whoever sends it would wait for ever
+        await asyncio.wait((working, feeding), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
             feeding.result()  # the client went away: nothing is whole
         return await working
     finally:
