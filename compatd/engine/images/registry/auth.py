@@ -16,7 +16,7 @@ from compatd.engine.images.registry.challenges import challenges
 from compatd.engine.images.registry.errors import RegistryError, from_response
 
 Credentials = dict[str, str]
-"""All optional: `username`, `password`, `identitytoken` (a refresh token), `registrytoken` (a bearer token)."""
+"""`username`, `password`, `identitytoken` (a refresh token), `registrytoken` (a bearer one), all optional."""
 
 _SHORTEST = 60
 """Seconds that a token lives at least, and when the server does not say."""

@@ -134,7 +134,7 @@ class Repository:
     @asynccontextmanager
     async def blob(self, digest: str, offset: int = 0) -> AsyncIterator[Any]:
         """The response with a blob's bytes from `offset` on (status 206 when the registry can do that)."""
-        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
+        headers = {"Range": f"bytes={offset}-"} if offset else {}
         async with self.http.request("GET", f"{self.base}/blobs/{digest}", headers=headers) as response:
             yield response
 

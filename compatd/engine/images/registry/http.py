@@ -25,6 +25,7 @@ from compatd.engine.images.registry.proxies import proxy_for
 Body = Callable[[], Any]
 """Makes a request's body (bytes, or an iterator of them) anew for each attempt."""
 
+USER_AGENT = f"docker/{VERSION} go/go1.24 os/linux arch/amd64"
 READ_TIMEOUT = 120.0
 _MAX_REDIRECTS = 10
 _MAX_ERROR = 1 << 16
@@ -48,7 +49,8 @@ class Http:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self.tls, limit=0),
             timeout=aiohttp.ClientTimeout(total=None, connect=60, sock_connect=30, sock_read=READ_TIMEOUT),
-            headers={"User-Agent": f"docker/{VERSION} go/go1.24 os/linux arch/amd64"},
+            # What is packed on the way would have another digest
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             max_line_size=1 << 15,
