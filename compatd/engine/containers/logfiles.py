@@ -23,8 +23,8 @@ class Form(Protocol):
     def whole(self, data: bytes) -> int:
         """How many bytes at the beginning of `data` are whole entries."""
 
-    def seek_tail(self, file: IO[bytes], count: int) -> int:
-        """Move to the beginning of the last `count` entries; how many there are, at most `count`."""
+    def seek_tail(self, file: IO[bytes], count: int, end: int) -> int:
+        """Move to the first of the last `count` entries before `end`; how many there are, at most `count`."""
 
 
 class Lines:
@@ -34,10 +34,11 @@ class Lines:
         """Up to the last newline."""
         return data.rfind(b"\n") + 1
 
-    def seek_tail(self, file: IO[bytes], count: int) -> int:
+    def seek_tail(self, file: IO[bytes], count: int, end: int) -> int:
         """Looks for newlines from the end."""
-        end = position = file.seek(0, os.SEEK_END)
+        position = end
         if count == 0 or end == 0:
+            file.seek(end)
             return 0
         found = 0
         while position > 0:
@@ -71,9 +72,9 @@ class Records:
                 return position
             position = after
 
-    def seek_tail(self, file: IO[bytes], count: int) -> int:
+    def seek_tail(self, file: IO[bytes], count: int, end: int) -> int:
         """Goes from length to length backwards; forwards when the file's end is just being written."""
-        end = position = file.seek(0, os.SEEK_END)
+        position = end
         found = 0
         while position > 0 and found < count:
             size = _length(file, position - _LENGTH)
@@ -106,11 +107,14 @@ def _length(file: IO[bytes], position: int) -> int:
 class LogReader:
     """Whole entries of a log from its oldest file on, or of its last `tail`; goes on where it stopped.
 
-    Files that are rotated while they are read are read to their ends, however often that happens.
+    Files that are rotated while they are read are read to their ends, however often that happens; with
+    `follow` False only what was there at first is read, or a busy program's log would never end.
     """
 
-    def __init__(self, path: Path, tail: int = -1, form: Form | None = None) -> None:
+    def __init__(self, path: Path, tail: int = -1, form: Form | None = None, *, follow: bool = True) -> None:
         self._path = path
+        self._follow = follow
+        self._end = -1  # of the newest file, at first
         self._form = form or Lines()
         self._rest = b""
         self._files: list[IO[bytes]] = []
@@ -126,7 +130,12 @@ class LogReader:
                 continue
             if tail >= 0:
                 file = _seekable(file, self._path.parent)
-                remaining -= self._form.seek_tail(file, remaining)
+            if tail >= 0 or not kept:
+                end = file.seek(0, os.SEEK_END)
+                self._end = self._end if kept else end
+                file.seek(0)
+            if tail >= 0:
+                remaining -= self._form.seek_tail(file, remaining, end)
             kept.insert(0, file)
         self._files = kept
 
@@ -135,7 +144,7 @@ class LogReader:
         while True:
             if not self._files and not self._go_on():
                 return b""
-            data = self._files[0].read(_CHUNK)
+            data = self._files[0].read(self._room())
             if data:
                 data = self._rest + data
                 cut = self._form.whole(data)
@@ -144,7 +153,7 @@ class LogReader:
                     return data[:cut]
                 continue
             if len(self._files) == 1:
-                if self._is_newest():
+                if not self._follow or self._is_newest():
                     return b""
                 # What was written between the last read and the rotation.
                 data = self._files[0].read(_CHUNK)
@@ -156,6 +165,12 @@ class LogReader:
                         return data
                     continue
             self._step()
+
+    def _room(self) -> int:
+        """How many bytes may be read at once from the oldest file that is not yet read."""
+        if self._follow or len(self._files) > 1:
+            return _CHUNK
+        return max(min(_CHUNK, self._end - self._files[0].tell()), 0)
 
     def _step(self) -> None:
         if self._last is not None:

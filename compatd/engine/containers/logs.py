@@ -65,7 +65,7 @@ async def _read_files(
     converter = make(query, framed=not container.tty)
     watch = Watch(source.path.parent) if ended is not None else None
     try:
-        reader = await asyncio.to_thread(LogReader, source.path, query.tail, form)
+        reader = await asyncio.to_thread(LogReader, source.path, query.tail, form, follow=ended is not None)
         try:
             while True:
                 finished = ended is None or ended.done()

@@ -121,3 +121,17 @@ def test_queries_of_records() -> None:
     assert convert(details=True, since=30) == b"k=v c\n"
     assert convert(timestamps=True, since=30) == b"1970-01-01T00:00:00.000000030Z c\n"
     assert convert(framed=True, since=20) == b"\2\0\0\0\0\0\0\2b\n\1\0\0\0\0\0\0\2c\n"
+
+
+@pytest.mark.parametrize(("tail", "expected"), [(-1, b"a\nb\n"), (1, b"b\n"), (0, b"")])
+def test_without_following_only_what_was_there_is_read(tmp_path: Path, tail: int, expected: bytes) -> None:
+    path = tmp_path / "x-json.log"
+    path.write_bytes(b"a\nb\n")
+    reader = LogReader(path, tail, follow=False)
+    with path.open("ab") as writer:
+        writer.write(b"c\n")
+    found = b""
+    while data := reader.read():
+        found += data
+    reader.close()
+    assert found == expected
