@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import docker  # type: ignore[import-untyped]
-import pytest
 
 from conformance import images
 from conformance.wire import Wire, demux
@@ -64,12 +63,6 @@ class Engine:
     def pick(self, texts: dict[str, Any]) -> Any:
         """Of answers keyed by the API version that brought them, the one for this engine."""
         return texts[max((v for v in texts if self.at_least(v)), key=version)]
-
-    def needs(self, method: str, path: str) -> None:
-        """Skip the test when the engine says of this request that it is not built yet (501)."""
-        answer = self.wire.request(method, path)
-        if answer.status == 501:
-            pytest.skip(f"not in this engine yet: {answer.message}")
 
     @property
     def root(self) -> Path | None:

@@ -196,7 +196,6 @@ def test_pushed_by_skopeo(engine: Engine, registry: Registry, tmp_path: Any) -> 
 
 @pytest.mark.operation("DistributionInspect")
 def test_distribution(engine: Engine, registry: Registry) -> None:
-    engine.needs("GET", "/distribution/no-such/json")
     image, repository = fresh(engine), engine.name("pull")
     descriptor = registry.push(repository, "v", image)
     found = engine.wire.get(f"/distribution/{registry.address}/{repository}:v/json")
