@@ -161,10 +161,10 @@ async def _save(engine: Engine, call: Call, names: list[str]) -> None:
 async def image_push(engine: Engine, call: Call) -> None:
     name, tag = call.path["name"], call.query.get("tag") or ""
     wanted = reference.parse(name)
+    if tag and wanted.digest:
+        raise InvalidParameter("cannot import digest reference")
     if tag:
-        wanted = reference.Reference(wanted.domain, wanted.path, "", wanted.digest).with_tag(tag)
-        if wanted.digest:
-            raise InvalidParameter("cannot push a digest reference")
+        wanted = wanted.with_tag(tag)
     platform = platforms.optional(call.query.get("platform"))
     progress = Progress(call)
     call.abandonable = True

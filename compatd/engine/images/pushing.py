@@ -84,6 +84,8 @@ class Pusher:
     async def _all(self, repository: Repository, tags: list[tuple[Reference, Image]]) -> None:
         self._there = {}
         for reference, image in tags:
+            if image.id not in self._index.images:  # removed meanwhile
+                raise EngineError(f"could not find image from tag {reference.familiar}")
             with self._index.pinned() as pins:
                 for chain_id in image.chain_ids:
                     pins.add(chain_id)

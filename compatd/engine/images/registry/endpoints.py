@@ -89,6 +89,7 @@ async def _addresses(host: str) -> list[str]:
 
 async def is_insecure(domain: str, insecure: Sequence[str]) -> bool:
     """Whether the registry is one of the insecure ones: named so, or with an address in such a network."""
+    insecure = [text.partition("://")[2] or text for text in insecure]
     if domain in insecure:
         return True
     networks = [ipaddress.ip_network(text) for text in _LOOPBACK]
