@@ -52,6 +52,9 @@ class Version:
 MIN = Version("1.24")
 MAX = Version("1.56")
 PLAIN_TEXT_BEFORE = Version("1.24")
+OLDER = Version("1.22")
+"""What skopeo, podman and buildah of before 2024 ask a daemon for images with, those of Debian 12 too: it is
+served beside the supported range and not told of."""
 
 
 class VersionError(ValueError):
@@ -71,7 +74,7 @@ def negotiate(text: str | None, *, minimum: Version = MIN, maximum: Version = MA
     if text is None:
         return maximum
     version = Version(text)
-    if version < minimum:
+    if version < minimum and not (version == OLDER and minimum == MIN):
         raise VersionError(
             f"client version {text} is too old. Minimum supported API version is {minimum}, "
             "please upgrade your client to a newer version",

@@ -128,19 +128,14 @@ async def image_create(engine: Engine, call: Call) -> None:
 async def image_load(engine: Engine, call: Call) -> None:
     platform = platforms.one_of_archive(call)
     progress = Progress(call)
-    # Errors come as messages here, never as a status
-    chunks = call.chunks()
-    first = await anext(chunks, b"")
-
-    async def body() -> AsyncIterator[bytes]:
-        yield first
-        async for data in chunks:
-            yield data
-
-    await progress.open()
-    await engine.images.load(
-        body(), progress.write, quiet=bool(call.query.get("quiet", True)), platform=platform
-    )
+    try:
+        await engine.images.load(
+            call.chunks(), progress.write, quiet=bool(call.query.get("quiet", True)), platform=platform
+        )
+    finally:
+        # Errors come as messages here, never as a status; and no head goes out while the archive comes in:
+        # skopeo takes it for the end, and sends no more
+        await progress.open()
 
 
 async def image_get(engine: Engine, call: Call) -> None:

@@ -122,6 +122,24 @@ class Unpacker:
         except FileExistsError:
             self.tree.remove(path)
             self._link(target, path)
+        self._same_file(path, entry)
+
+    def _same_file(self, path: bytes, entry: Entry) -> None:
+        """A hard link's own header counts for the file that it is a name of, as in dockerd."""
+        parent, name = self.tree.parent(path)
+        info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        owned = (info.st_uid, info.st_gid) != (entry.uid, entry.gid)
+        if owned:
+            os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISLNK(info.st_mode):
+            return
+        if owned or stat.S_IMODE(info.st_mode) != entry.mode:
+            os.chmod(name, entry.mode, dir_fd=parent)  # no symlink, and nobody else is here
+        if entry.xattrs:
+            os.fchdir(parent)
+            _set_xattrs(name, entry.xattrs)
+        if info.st_mtime_ns != entry.mtime:
+            os.utime(name, ns=_times(entry), dir_fd=parent, follow_symlinks=False)
 
     def _link(self, target: bytes, path: bytes) -> None:
         # Two lookups may share the one fd for folders behind links, so the first is duplicated

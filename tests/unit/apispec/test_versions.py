@@ -22,6 +22,12 @@ def test_supported(text: str) -> None:
     assert negotiate(text) == Version(text)
 
 
+def test_the_version_of_older_image_tools_is_served() -> None:
+    assert negotiate("1.22") == "1.22"
+    with pytest.raises(VersionError):
+        negotiate("1.22", minimum=Version("1.40"))
+
+
 def test_unversioned_is_the_newest() -> None:
     assert negotiate(None) is MAX
     assert MIN < MAX
