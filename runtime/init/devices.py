@@ -82,6 +82,7 @@ class Nodes(Operation):
         try:
             os.mknod(name, mode, number, dir_fd=folder)
         except FileExistsError:
+            self._check_existing(device, name, folder)
             return
         except OSError as error:
             if error.errno != _EPERM:
@@ -91,6 +92,14 @@ class Nodes(Operation):
         owner = device.get("uid", 0) or 0, device.get("gid", 0) or 0
         if owner != (0, 0):
             os.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
+
+    def _check_existing(self, device: Device, name: str, folder: int) -> None:
+        """A file that is no such device may not stand for it (OCI "Devices"); of two with one path the first
+        stays, as with runc."""
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        kind = status.st_mode & 0o170000
+        if kind not in _TYPES.values():
+            raise StepError(f'error creating device nodes: "{device["path"]}" exists and is not the device')
 
     @staticmethod
     def _bind(path: str, name: str, folder: int) -> None:

@@ -39,6 +39,7 @@ FLAGS: dict[str, tuple[int, int, bool]] = {
     "silent": (s.MS_SILENT, 0, False),
     "loud": (s.MS_SILENT, 0, True),
     "lazytime": (s.MS_LAZYTIME, 0, False),
+    "nolazytime": (s.MS_LAZYTIME, 0, True),
     "remount": (s.MS_REMOUNT, 0, False),
     "defaults": (0, 0, False),
     "iversion": (1 << 23, 0, False),
@@ -101,6 +102,8 @@ def parse(options: Iterable[str]) -> MountOptions:
                 result.rclear |= attribute
             else:
                 result.rset |= attribute
+        elif option in ("rrelatime", "rnorelatime"):  # the mode whose bits are all zero
+            result.rclear |= s.MOUNT_ATTR_ATIME_MASK
         elif option == "tmpcopyup":
             result.copyup = True
         elif option.startswith(WITHIN):

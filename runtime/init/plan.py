@@ -79,7 +79,12 @@ def build(spec: Spec, root: RootPlan, *, console: bool = False, new_console: boo
     linux = spec.get("linux", {})
     spaces = namespaces(spec)
     propagation = options.PROPAGATION.get(linux.get("rootfsPropagation", ""), 0)
-    plan: list[Operation] = [RootPropagation(propagation)]
+    # Recursive unless it is shared: the root's own parent may be another mount than `/`, and what is mounted
+    # there must not show up on the host. An unbindable one becomes so at the end: the root is bound first.
+    at_first = 0 if propagation & s.MS_UNBINDABLE else propagation
+    if at_first & (s.MS_PRIVATE | s.MS_SLAVE):
+        at_first |= s.MS_REC
+    plan: list[Operation] = [RootPropagation(at_first)]
     overlay = root.get("overlay")
     plan.append(OverlayRoot(overlay) if overlay else BindRoot())
     late: list[Operation] = []

@@ -35,11 +35,13 @@ from runtime.init.rootfs import Pivot
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable
 
     from runtime.cgroups import Cgroup
+    from runtime.init.stages import Stages
     from runtime.spec import RootPlan, Spec
 
+# What a FIFO takes without anybody reading is at least a page (pipe(7)).
+_TOLD = 4096
 # Flags that clone3 takes for a namespace of the child's own. The cgroup namespace comes later: it must be
 # rooted in the container's group, which the child joins first.
 _AT_CLONE = ("mount", "uts", "ipc", "network", "pid", "time")
@@ -55,18 +57,14 @@ def spawn(
     cgroup: Cgroup | None = None,
     seccomp_cache: str,
     keep_fds: int = 0,
-    go_fd: int = -1,
-    before_pivot: Callable[[int], None] | None = None,
+    stages: Stages | None = None,
 ) -> link_.Child:
     """Begin a container; returns at once, see `Child`.
 
     stdio: fds for 0, 1, 2 (without a console). console: a pty slave, NEW_CONSOLE or None. netns: fd of the
     network namespace to join; without it the spec's own way. cgroup: made here with the spec's resources if
     it is not yet. seccomp_cache: folder of compiled filters. keep_fds: how many fds from 3 on the process
-    inherits (LISTEN_FDS). go_fd: a FIFO from which the child reads one byte instead of waiting for
-    `Child.go` (OCI's create and start). before_pivot: called with
-    the pid in `wait_ready` when the mounts are made but the host's tree is still there (OCI's hooks). Raises
-    InitError.
+    inherits (LISTEN_FDS). stages: what OCI's create and start want between the steps. Raises InitError.
     """
     process_spec = spec.get("process", {})
     process = ProcessPlan(process_spec, spec.get("linux", {}).get("seccomp"), seccomp_cache)
@@ -111,8 +109,9 @@ def spawn(
         if pid == 0:
             ours.close()
             # Never returns.
-            operations = _with_hooks(operations, theirs) if before_pivot else operations
-            _child(theirs, road, process, operations, spaces, joins, cgroup_fds, stdio, keep_fds, go_fd)
+            if stages and stages.before_root:
+                operations = _with_hooks(operations, theirs, stages)
+            _child(theirs, road, process, operations, spaces, joins, cgroup_fds, stdio, keep_fds, stages)
     except BaseException:
         ours.close()
         raise
@@ -124,29 +123,33 @@ def spawn(
         for fd in [*(fd for _, fd in joins), *cgroup_fds, *([born_in] if born_in >= 0 else [])]:
             if fd != netns:
                 os.close(fd)
-    return link_.Child(pid, ours, before_pivot=before_pivot, cgroup=cgroup)
+    return link_.Child(pid, ours, before_pivot=stages.before_pivot if stages else None, cgroup=cgroup)
 
 
 class _Hooks(Operation):
-    """Let the parent run the hooks, and wait for it."""
+    """Let the parent run its hooks, and wait for it; then run the container's own."""
 
-    __slots__ = ("link",)
+    __slots__ = ("link", "stages")
 
-    def __init__(self, link: _socket.socket) -> None:
+    def __init__(self, link: _socket.socket, stages: Stages) -> None:
         self.link = link
+        self.stages = stages
 
     def describe(self) -> str:
         return "hooks"
 
     def run(self, road: Road) -> None:
-        self.link.send(b"H")
-        if self.link.recv(1) != b"H":
-            os._exit(1)
+        if self.stages.before_pivot:
+            self.link.send(b"H")
+            if self.link.recv(1) != b"H":
+                os._exit(1)
+        if self.stages.in_container:
+            self.stages.in_container()
 
 
-def _with_hooks(operations: list[Operation], link: _socket.socket) -> list[Operation]:
+def _with_hooks(operations: list[Operation], link: _socket.socket, stages: Stages) -> list[Operation]:
     place = next(index for index, operation in enumerate(operations) if isinstance(operation, Pivot))
-    return [*operations[:place], _Hooks(link), *operations[place:]]
+    return [*operations[:place], _Hooks(link, stages), *operations[place:]]
 
 
 def _open_joins(spaces: dict[str, str], netns: int | None) -> list[tuple[str, int]]:
@@ -172,11 +175,13 @@ def _child(
     cgroup_fds: list[int],
     stdio: tuple[int, int, int],
     keep_fds: int,
-    go_fd: int,
+    stages: Stages | None,
 ) -> None:
     prefix = PREFIX + DURING_INIT
     try:
-        keep = {link.fileno(), go_fd, road.console or 0, *stdio, *cgroup_fds, *(fd for _, fd in joins)}
+        keep = {link.fileno(), road.console or 0, *stdio, *cgroup_fds, *(fd for _, fd in joins)}
+        if stages:
+            keep |= {stages.go_fd, stages.told_fd}
         isolate(process, keep, keep_fds)
         process.set_oom_score()
         attach_fds(cgroup_fds)
@@ -191,17 +196,27 @@ def _child(
         prefix = PREFIX
         program = prepare(road, process, stdio, DURING_INIT)
         link_.send_ready(link, road.warnings, road.console_master)
-        if go_fd >= 0:
-            link.close()
-            go = os.read(go_fd, 1)
-        else:
-            go = link.recv(1)
-        if not go:
+        if not stages and not link.recv(1):
             os._exit(1)  # the parent is gone: nobody would look after the container
     except BaseException as error:
         link_.send_error(link, error_text(error, prefix), user=isinstance(error, UserError))
         os._exit(1)
-    execute(program, process, link.fileno() if go_fd < 0 else -1, keep_fds)
+    if stages:
+        link.close()
+        _await_start(stages)
+    execute(program, process, stages.told_fd if stages else link.fileno(), keep_fds)
+
+
+def _await_start(stages: Stages) -> None:
+    """Wait for OCI's start and do what comes between it and the program; an error ends this process."""
+    try:
+        if not os.read(stages.go_fd, 1):
+            os._exit(1)
+        if stages.before_program:
+            stages.before_program()
+    except BaseException as error:
+        os.write(stages.told_fd, error_text(error, PREFIX).encode("utf-8", "surrogateescape")[:_TOLD])
+        os._exit(1)
 
 
 def close_others(keep: set[int], keep_fds: int) -> None:

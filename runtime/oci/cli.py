@@ -11,6 +11,7 @@ from runtime.init import plan
 from runtime.init.capabilities import NUMBERS
 from runtime.init.options import FLAGS, PROPAGATION
 from runtime.oci import commands, hooks
+from runtime.oci.config import HOOKS
 from runtime.oci.options import Options, UsageError, parse
 from runtime.oci.state import OCI_VERSION, OciError, now
 
@@ -97,7 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     function, known, short = _COMMANDS[name]
     root = options.value("root", "/run/compat-runtime")
     try:
-        context = commands.Context(os.path.abspath(root), systemd=options.flag("systemd-cgroup"))
+        context = commands.Context(
+            os.path.abspath(root),
+            lambda text: _log(options, "warning", text),
+            systemd=options.flag("systemd-cgroup"),
+        )
         result = function(context, parse(options.rest[1:], known, short))
     except (OciError, UsageError, hooks.HookError, init.InitError, cgroups.CgroupError) as error:
         # exec's texts say themselves what failed, as runc's do.
@@ -113,7 +118,7 @@ def features() -> dict[str, object]:
     return {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": OCI_VERSION,
-        "hooks": ["prestart", "createRuntime", "poststart", "poststop"],
+        "hooks": list(HOOKS),
         "mountOptions": sorted([*FLAGS, *PROPAGATION, "tmpcopyup"]),
         "linux": {
             "namespaces": sorted(kind for kind in plan.NAMESPACES if kind != "user"),
@@ -125,17 +130,21 @@ def features() -> dict[str, object]:
 
 
 def _fail(options: Options, text: str) -> int:
+    _log(options, "error", text)
+    return 1
+
+
+def _log(options: Options, level: str, text: str) -> None:
     print(text, file=sys.stderr)
     if path := options.value("log"):
-        entry = {"level": "error", "msg": text, "time": now()}
+        entry = {"level": level, "msg": text, "time": now()}
         line = (
             json.dumps(entry)
             if options.value("log-format") == "json"
-            else f"level=error msg={json.dumps(text)}"
+            else f"level={level} msg={json.dumps(text)}"
         )
         with open(path, "a", encoding="utf-8") as file:
             file.write(f"{line}\n")
-    return 1
 
 
 def _version() -> str:

@@ -9,12 +9,15 @@ import socket as sockets
 import sys
 
 from runtime import cgroups, init
-from runtime.init import plan, selfexe
+from runtime.init import selfexe
+from runtime.init.stages import Stages
 from runtime.oci import hooks
+from runtime.oci.config import read_spec
 from runtime.oci.state import OciError, Stored, now, process_state, stored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from runtime.init import Child
@@ -26,36 +29,14 @@ _SOCKET_WITHOUT_TERMINAL = "cannot use console socket if runc will not detach or
 
 
 class Context:
-    """The global options: `root` keeps the containers' state, `cache` the compiled seccomp filters."""
+    """The global options: `root` keeps the containers' state, `cache` the compiled seccomp filters; `warn`
+    tells what went wrong and stops nothing."""
 
-    def __init__(self, root: str, *, systemd: bool) -> None:
+    def __init__(self, root: str, warn: Callable[[str], None], *, systemd: bool) -> None:
         self.root = root
         self.cache = os.path.join(root, ".seccomp")
+        self.warn = warn
         self.systemd = systemd
-
-
-def read_spec(bundle: str) -> Spec:
-    path = os.path.join(bundle, "config.json")
-    try:
-        with open(path, encoding="utf-8") as file:
-            spec: Spec = json.load(file)
-    except FileNotFoundError:
-        raise OciError("JSON specification file config.json not found") from None
-    except ValueError as error:
-        raise OciError(f"malformed spec file: {error}") from None
-    root = spec.setdefault("root", {})
-    root["path"] = os.path.realpath(os.path.join(bundle, root.get("path", "rootfs")))
-    if not os.path.isdir(root["path"]):
-        raise OciError(
-            "root filesystem does not exist" if not os.path.exists(root["path"]) else "not a directory"
-        )
-    kinds = [space["type"] for space in spec.get("linux", {}).get("namespaces", [])]
-    for kind in kinds:
-        if kind not in plan.NAMESPACES:
-            raise OciError(f'namespace "{kind}" does not exist')
-        if kinds.count(kind) > 1:
-            raise OciError(f'malformed spec file: duplicated ns "{kind}"')
-    return spec
 
 
 def create(context: Context, options: Options) -> Stored:
@@ -77,7 +58,7 @@ def create(context: Context, options: Options) -> Stored:
     try:
         cgroup = cgroups.open_cgroup(path, systemd=context.systemd)
         # Opened for both ends: opening never blocks, reading does until `start` writes.
-        fifo = os.open(container.fifo, os.O_RDWR | os.O_CLOEXEC)
+        stages = Stages(*(os.open(path, os.O_RDWR | os.O_CLOEXEC) for path in container.fifos))
         state: dict[str, Any] = {
             "bundle": bundle,
             "cgroup": path,
@@ -87,11 +68,20 @@ def create(context: Context, options: Options) -> Stored:
             "systemd": context.systemd,
         }
 
-        def before_pivot(pid: int) -> None:
-            container.data = {**state, "pid": pid}
-            for name in hooks.BEFORE_PIVOT:
-                hooks.run(spec, name, container.describe("creating"))
+        def hook(name: str, status: str, pid: int = 0) -> None:
+            container.data = {**state, "pid": pid or os.getpid()}
+            hooks.run(spec, name, container.describe(status))
 
+        def before_pivot(pid: int) -> None:
+            for name in hooks.BEFORE_PIVOT:
+                hook(name, "creating", pid)
+
+        if hooks.wanted(spec, *hooks.BEFORE_PIVOT):
+            stages.before_pivot = before_pivot
+        if hooks.wanted(spec, "createContainer"):
+            stages.in_container = lambda: hook("createContainer", "creating")
+        if hooks.wanted(spec, "startContainer"):
+            stages.before_program = lambda: hook("startContainer", "created")
         child = init.spawn(
             spec,
             {},
@@ -100,10 +90,10 @@ def create(context: Context, options: Options) -> Stored:
             cgroup=cgroup,
             seccomp_cache=context.cache,
             keep_fds=int(options.value("preserve-fds", "0")),
-            go_fd=fifo,
-            before_pivot=before_pivot if hooks.wanted(spec) else None,
+            stages=stages,
         )
-        os.close(fifo)
+        os.close(stages.go_fd)
+        os.close(stages.told_fd)
         child.wait_ready()
         started = process_state(child.pid)[1]
         container.save({**state, "pid": child.pid, "startTime": started})
@@ -116,6 +106,9 @@ def create(context: Context, options: Options) -> Stored:
         if cgroup is not None:
             cgroup.delete()
         container.remove()
+        if child is not None:
+            container.data = {**state, "pid": child.pid}
+            hooks.run_last(spec, container.describe("stopped"), context.warn)
         raise
     return container
 
@@ -127,14 +120,23 @@ def start(context: Context, options: Options) -> None:
         raise OciError("cannot start a container that has stopped")
     if status != "created":
         raise OciError("cannot start an already running container")
+    told = os.open(container.told, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     fd = os.open(container.fifo, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    os.unlink(container.fifo)
+    try:
+        os.unlink(container.fifo)
+    except FileNotFoundError:
+        raise OciError("cannot start an already running container") from None
     os.write(fd, b"0")
     os.close(fd)
+    os.set_blocking(told, True)
+    with os.fdopen(told, "rb") as file:
+        failure = file.read().decode("utf-8", "replace")  # its end is the program's execve
     try:
+        if failure:
+            raise OciError(failure)
         hooks.run(container.spec(), "poststart", container.describe())
-    except hooks.HookError:
-        container.cgroup().kill(signal.SIGKILL)
+    except (OciError, hooks.HookError):
+        _destroy(context, container)
         raise
 
 
@@ -156,7 +158,7 @@ def run(context: Context, options: Options) -> int:
         signal.signal(number, lambda sent, _frame: _signal(container.pid, sent))
     status = os.waitpid(container.pid, 0)[1]
     if not options.flag("keep"):
-        _destroy(container)
+        _destroy(context, container)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 
@@ -190,7 +192,7 @@ def delete(context: Context, options: Options) -> None:
     status = container.status()
     if status not in ("stopped", "created") and not force:
         raise OciError(f"cannot delete container {container.id} that is not stopped: {status}")
-    _destroy(container)
+    _destroy(context, container)
 
 
 def execute(context: Context, options: Options) -> int:
@@ -305,13 +307,13 @@ def _signal(pid: int, number: int) -> None:
         raise OciError("container not running") from None
 
 
-def _destroy(container: Stored) -> None:
+def _destroy(context: Context, container: Stored) -> None:
     cgroup = container.cgroup()
     if container.status() != "stopped":
         cgroup.kill(signal.SIGKILL)
     cgroup.delete()
     container.remove()
-    hooks.run(container.spec(), "poststop", container.describe("stopped"))
+    hooks.run_last(container.spec(), container.describe("stopped"), context.warn)
 
 
 def _process(spec: Spec, options: Options) -> Process:

@@ -39,6 +39,15 @@ class Stored:
         return os.path.join(self.folder, "exec.fifo")
 
     @property
+    def told(self) -> str:
+        """The FIFO by which the process says what failed after `start`."""
+        return os.path.join(self.folder, "told.fifo")
+
+    @property
+    def fifos(self) -> tuple[str, str]:
+        return self.fifo, self.told
+
+    @property
     def pid(self) -> int:
         return int(self.data["pid"])
 
@@ -49,7 +58,8 @@ class Stored:
             os.mkdir(self.folder, 0o711)
         except FileExistsError:
             raise OciError("container with given ID already exists") from None
-        os.mkfifo(self.fifo, 0o622)
+        for path in self.fifos:
+            os.mkfifo(path, 0o600)
 
     def load(self) -> Stored:
         try:

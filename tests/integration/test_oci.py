@@ -5,11 +5,8 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,9 +16,10 @@ from runtime import cgroups, syscalls
 from runtime.external import External
 from runtime.init import NEW_CONSOLE, InitError
 from runtime.spec import Process, Spec
-from tests.integration.initkit import REPOSITORY, Box, box
+from tests.integration.initkit import Box
+from tests.integration.ocikit import Runtime, box, runtime
 
-__all__ = ["box"]
+__all__ = ["box", "runtime"]
 pytestmark = pytest.mark.root
 
 
@@ -31,70 +29,6 @@ def read_line(fd: int) -> bytes:
     while not line.endswith(b"\n") and (piece := os.read(fd, 100)):
         line += piece
     return line
-
-
-PATIENCE = 60
-
-
-class Runtime:
-    def __init__(self, box: Box) -> None:
-        self.box = box
-        self.root = box.base / "oci"
-        self.log = box.base / "log.json"
-        self.id = f"oci-{uuid.uuid4().hex[:8]}"
-        self.bundle = box.base / "bundle"
-        self.bundle.mkdir()
-        (self.bundle / "rootfs").symlink_to(box.tree)
-        box.spec["root"]["path"] = "rootfs"
-        box.spec["linux"]["cgroupsPath"] = f"{box.group}/c"
-
-    def __call__(self, *command: str, ok: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "runtime.oci", "--root", str(self.root), "--log", str(self.log)]
-        result = subprocess.run(
-            [*line, "--log-format", "json", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=options.get("stdout", subprocess.PIPE),
-            stderr=options.get("stderr", subprocess.PIPE),
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            timeout=PATIENCE,
-            check=False,
-        )
-        if ok:
-            assert result.returncode == 0, result.stderr
-        return result
-
-    def create(self, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        self.box.spec["process"]["args"] = list(args)
-        (self.bundle / "config.json").write_text(json.dumps(self.box.spec))
-        # Files, not pipes: the container keeps them open when the runtime has gone.
-        with (self.box.base / "out").open("w") as out:
-            line = ["create", "--bundle", str(self.bundle), "--pid-file", str(self.box.base / "pid")]
-            return self(*line, *options.pop("more", []), self.id, stdout=out, stderr=out, **options)
-
-    @property
-    def pid(self) -> int:
-        return int((self.box.base / "pid").read_text())
-
-    def state(self) -> dict[str, Any]:
-        state: dict[str, Any] = json.loads(self("state", self.id).stdout)
-        return state
-
-    def wait(self, status: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while self.state()["status"] != status:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-    def error(self) -> str:
-        return str(json.loads(self.log.read_text().splitlines()[-1])["msg"])
-
-
-@pytest.fixture
-def runtime(box: Box) -> Iterator[Runtime]:
-    made = Runtime(box)
-    yield made
-    made("delete", "--force", made.id, ok=False)
 
 
 def test_the_life_of_a_container(runtime: Runtime) -> None:
