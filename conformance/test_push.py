@@ -3,10 +3,13 @@
 import base64
 import gzip
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conformance import netns
 from conformance.cli import Cli
 from conformance.engine import Engine
 from conformance.images import (
@@ -200,8 +203,6 @@ def test_what_is_not_here(engine: Engine, registry: Registry, cli: Cli) -> None:
 
 @pytest.mark.operation(PUSH)
 def test_nobody_there(engine: Engine, cli: Cli) -> None:
-    from conformance import netns
-
     name = f"127.0.0.1:{netns.free_port()}/x"
     loaded(engine, f"{name}:1")
     done = cli("push", f"{name}:1", check=False)
@@ -253,6 +254,38 @@ def test_with_tls_and_a_private_ca(engine: Engine, tls_registry: Registry, cli: 
     finally:
         cli("logout", registry.address)
     assert engine.wire.get(f"/images/{name}:1/json")["Id"] == image.id
+
+
+@pytest.mark.operation(PUSH)
+@pytest.mark.since("1.46")
+def test_of_a_platform(engine: Engine, registry: Registry) -> None:
+    name = f"{registry.address}/{engine.name('push')}"
+    loaded(engine, f"{name}:1")
+    wanted = {"os": "linux", "architecture": "s390x"}
+    answer = engine.wire.request(
+        "POST", f"/images/{name}/push", headers=credentials(), tag="1", platform=json.dumps(wanted)
+    )
+    assert answer.status == 404
+    assert "does not match the specified platform" in answer.message
+    wanted["architecture"] = "amd64"
+    answer = engine.wire.request(
+        "POST", f"/images/{name}/push", headers=credentials(), tag="1", platform=json.dumps(wanted)
+    )
+    assert answer.status == 200 and b"1: digest: sha256:" in answer.body
+
+
+@pytest.mark.operation(PUSH)
+def test_read_by_skopeo(engine: Engine, registry: Registry, tmp_path: Path) -> None:
+    """What is pushed is taken by another tool than ours, with all its digests checked."""
+    if not Path("/usr/bin/skopeo").exists():
+        pytest.skip("skopeo is missing")
+    repository = engine.name("push")
+    image = loaded(engine, f"{registry.address}/{repository}:1")
+    push(engine, f"{registry.address}/{repository}", "1")
+    command = ["skopeo", "--insecure-policy", "copy", "--quiet", "--src-tls-verify=false"]
+    source = f"docker://{registry.address}/{repository}:1"
+    subprocess.run([*netns.prefix(), *command, source, f"dir:{tmp_path}/image"], check=True)
+    assert (tmp_path / "image" / image.id[7:]).read_bytes() == image.document()
 
 
 @pytest.mark.operation(PUSH, "SystemEvents")
