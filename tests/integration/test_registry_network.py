@@ -257,7 +257,7 @@ def test_login_with_basic_credentials(images: Images, registry: FakeRegistry) ->
         logged_in(images, registry)
 
 
-RESULTS = [
+RESULTS: list[dict[str, Any]] = [
     {"name": "one", "description": "d", "star_count": 7, "is_official": True, "is_automated": True},
     {"name": "two", "star_count": "x"},
 ]
@@ -282,7 +282,7 @@ def test_search(images: Images, registry: FakeRegistry) -> None:
     assert found(is_automated=["1"]) == []
     for wrong in ({"limit": 101}, {"stars": ["x"]}, {"is_official": ["x"]}):
         with pytest.raises(InvalidParameter):
-            found(**wrong)  # type: ignore[arg-type]
+            found(**wrong)
     with pytest.raises(InvalidParameter, match="should not have a scheme"):
         asyncio.run(images.search("http://x", 0, {}))
 
