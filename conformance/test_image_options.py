@@ -44,9 +44,9 @@ def listed(engine: Engine, **query: Any) -> set[str]:
 def ages(engine: Engine) -> Iterator[tuple[str, str, str]]:
     """Three tags, oldest first."""
     yield (
-        dated(engine, "first", "2020-01-01T00:00:00Z", age="old"),
-        dated(engine, "second", "2021-01-01T00:00:00Z", age="old"),
-        dated(engine, "third", "2022-01-01T00:00:00Z", age="new"),
+        dated(engine, "oldest", "2020-01-01T00:00:00Z", age="old"),
+        dated(engine, "middle", "2021-01-01T00:00:00Z", age="old"),
+        dated(engine, "newest", "2022-01-01T00:00:00Z", age="new"),
     )
 
 
