@@ -80,6 +80,13 @@ class Connection:
             raise RuntimeError_(answer["error"], answer.get("kind", "StartError"))
         return answer
 
+    async def ask(self, op: str, seconds: float, **arguments: Any) -> Message:
+        """As `call`, for at most `seconds`: RuntimeError_ of kind `Hung` without an answer till then."""
+        try:
+            return await asyncio.wait_for(self.call(op, **arguments), seconds)
+        except TimeoutError:
+            raise RuntimeError_("the container's monitor does not answer", "Hung") from None
+
     def _writable(self) -> None:
         while self._queue:
             packet, copies = self._queue[0]

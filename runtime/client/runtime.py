@@ -29,6 +29,11 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
+# Seconds that a shim has for an answer. It does nothing slow itself, so one that takes this long is stopped
+# or stuck; freezing and limits wait for the kernel.
+_PATIENCE, _KILL_PATIENCE, _LONG_PATIENCE = 10.0, 5.0, 30.0
+_SIGKILL = 9
+
 
 class _Shim:
     """One connected shim, from the daemon's side."""
@@ -187,8 +192,7 @@ class Runtime:
             return await self._unwatched(bundle)
         shim.answered.set_result({})
         try:
-            # A shim that is still starting answers when it has.
-            state = await shim.connection.call("state")
+            state = await self._state(shim, bundle)
         except RuntimeError_:
             return await self._unwatched(bundle)
         self._shims[container_id] = shim
@@ -197,6 +201,19 @@ class Runtime:
             shim.exited = True
             return _exited(state["exit"])
         return Running(state["pid"], state["paused"])
+
+    @staticmethod
+    async def _state(shim: _Shim, bundle: Path) -> Message:
+        """What a shim of an earlier daemon says, or its container's files when it is stopped or stuck."""
+        try:
+            return await shim.connection.ask("state", _PATIENCE)
+        except RuntimeError_ as error:
+            if error.kind != "Hung":
+                raise
+        if pid := sweep.live_pid(bundle):
+            return {"exit": None, "pid": pid, "paused": False}
+        # A shim that is still starting answers when it has.
+        return await shim.connection.call("state")
 
     async def _unwatched(self, bundle: Path) -> Adopted:
         ended = sweep.read_exit(bundle)
@@ -282,25 +299,38 @@ class Runtime:
 
     async def resize(self, container_id: str, exec_id: str | None, width: int, height: int) -> None:
         """Set the size of the container's or an exec's terminal, in characters."""
-        await self._connection(container_id).call("resize", exec=exec_id, width=width, height=height)
+        connection = self._connection(container_id)
+        await connection.ask("resize", _PATIENCE, exec=exec_id, width=width, height=height)
 
     async def kill(
         self, container_id: str, signal: int, *, all: bool = False, exec_id: str | None = None
     ) -> None:
-        """Send a signal to the first process, to every process of the container, or to an exec's."""
-        await self._connection(container_id).call("kill", signal=int(signal), all=all, exec=exec_id)
+        """Send a signal to the first process, to every process of the container, or to an exec's.
+
+        SIGKILL for a container whose shim does not answer ends the shim: the container is then freed as Lost.
+        """
+        last = signal == _SIGKILL and exec_id is None
+        seconds = _KILL_PATIENCE if last else _PATIENCE
+        connection = self._connection(container_id)
+        try:
+            await connection.ask("kill", seconds, signal=int(signal), all=all, exec=exec_id)
+        except RuntimeError_ as error:
+            if error.kind != "Hung" or not last:
+                raise
+            _log.warning("the shim of container %s does not answer and is killed", container_id)
+            await asyncio.to_thread(sweep.kill_shim, self.bundle(container_id))
 
     async def pause(self, container_id: str) -> None:
         """Freeze all processes."""
-        await self._connection(container_id).call("pause")
+        await self._connection(container_id).ask("pause", _LONG_PATIENCE)
 
     async def resume(self, container_id: str) -> None:
         """Let frozen processes go on."""
-        await self._connection(container_id).call("resume")
+        await self._connection(container_id).ask("resume", _LONG_PATIENCE)
 
     async def update(self, container_id: str, resources: dict[str, Any]) -> None:
         """Apply OCI `linux.resources` to the running container's cgroup."""
-        await self._connection(container_id).call("update", resources=resources)
+        await self._connection(container_id).ask("update", _LONG_PATIENCE, resources=resources)
 
     async def delete(self, container_id: str) -> None:
         """After the exit: end the shim, free what is left and remove the bundle. What is gone is no error."""
@@ -309,10 +339,12 @@ class Runtime:
         answered = False
         if shim is not None:
             try:
-                await shim.connection.call("delete")
+                await shim.connection.ask("delete", _LONG_PATIENCE)
                 answered = True
             except RuntimeError_ as error:
-                if error.kind != "Gone":
+                if error.kind == "Hung":
+                    await asyncio.to_thread(sweep.kill_shim, bundle)
+                elif error.kind != "Gone":
                     raise
             shim.deleted = True
             shim.connection.close()

@@ -59,11 +59,30 @@ def _end_external(bundle: Path) -> None:
         _log.warning("ending a container of another runtime: %s", error)
 
 
-def _kill_first(bundle: Path) -> None:
-    """Kill pid 1 of the container, with which its PID namespace goes."""
+def kill_shim(bundle: Path) -> None:
+    """End a shim that does not answer; SIGKILL reaches a stopped process, too."""
+    _kill_process(bundle, "shim", "shim_start_time")
+
+
+def live_pid(bundle: Path) -> int:
+    """The running container's PID by its bundle alone, 0 when there is none."""
     try:
         state = read_json(str(bundle / "state.json"))
-        pid, started = int(state["pid"]), int(state["start_time"])
+        pid = int(state["pid"])
+        return pid if is_alive(pid, int(state["start_time"])) else 0
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def _kill_first(bundle: Path) -> None:
+    """Kill pid 1 of the container, with which its PID namespace goes."""
+    _kill_process(bundle, "pid", "start_time")
+
+
+def _kill_process(bundle: Path, pid_key: str, started_key: str) -> None:
+    try:
+        state = read_json(str(bundle / "state.json"))
+        pid, started = int(state[pid_key]), int(state[started_key])
         pidfd = os.pidfd_open(pid)
     except (OSError, ValueError, KeyError):
         return

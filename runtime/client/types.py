@@ -11,7 +11,7 @@ class RuntimeError_(Exception):
     """The runtime could not do it; the text is for the client.
 
     `kind` is the name of what went wrong in the shim: `StartError`, `InitError`, `Refused` (not in this
-    state), an OSError's class, or `Gone` (there is no shim).
+    state), an OSError's class, `Gone` (there is no shim) or `Hung` (it does not answer).
     """
 
     def __init__(self, message: str, kind: str = "StartError") -> None:
