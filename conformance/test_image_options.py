@@ -98,7 +98,8 @@ def test_dangling_is_one_boolean(engine: Engine) -> None:
 @pytest.mark.since("1.42")
 def test_shared_size(engine: Engine) -> None:
     shared = engine.make_image("shared", more=[Tar().add("own", "x" * 5000).bytes()])
-    (found,) = engine.wire.get("/images/json", filters={"reference": [shared]}, **{"shared-size": True})
+    query: dict[str, Any] = {"filters": {"reference": [shared]}, "shared-size": True}
+    (found,) = engine.wire.get("/images/json", **query)
     assert 0 < found["SharedSize"] <= found["Size"] - 5000
     (found,) = engine.wire.get("/images/json", filters={"reference": [shared]})
     assert found["SharedSize"] == -1
@@ -243,7 +244,8 @@ def test_what_is_no_platform(engine: Engine, text: str, message: str) -> None:
         ("POST", "/images/load", "platform"),
         ("DELETE", f"/images/{engine.image}", "platforms"),
     ):
-        answer = engine.wire.request(method, path, **{name: text})
+        query: dict[str, Any] = {name: text}
+        answer = engine.wire.request(method, path, **query)
         assert answer.status == 400 and answer.message.startswith(message), (method, path)
 
 
@@ -298,7 +300,7 @@ def test_import_for_a_platform(engine: Engine) -> None:
     repository = engine.name("import")
     label = "LABEL " + "=".join(next(iter(engine.labels.items())))
     data = Tar().add("file", "x").bytes()
-    query = {"fromSrc": "-", "repo": repository, "changes": label}
+    query: dict[str, Any] = {"fromSrc": "-", "repo": repository, "changes": label}
     engine.wire.post("/images/create", data, status=200, platform="linux/arm64", **query)
     found = engine.wire.get(f"/images/{repository}/json")
     assert (found["Os"], found["Architecture"]) == ("linux", "arm64")

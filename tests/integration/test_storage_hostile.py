@@ -40,7 +40,7 @@ LINK, HARD, FOLDER = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE
 
 def member(name: str, **fields: Any) -> bytes:
     """One member's blocks."""
-    data = fields.pop("data", b"")
+    data: bytes = fields.pop("data", b"")
     info = tarfile.TarInfo(name)
     info.size = len(data)
     for field, value in fields.items():
