@@ -217,7 +217,7 @@ def image_with(daemon: Daemon, name: str, *entries: tuple[str, bytes, str]) -> N
 def test_a_volume_over_what_is_no_folder_hangs_nothing(daemon: Daemon, kind: bytes) -> None:
     """A FIFO of the image was opened, and waited for; a device node was opened by root."""
     image_with(daemon, "special", ("data", kind, ""))
-    with pytest.raises(ApiError, match="source /data is not directory"):
+    with pytest.raises(ApiError, match="cannot mount volume over existing file, file exists"):
         daemon.create(["true"], Image="special", Volumes={"/data": {}})
     assert not daemon.call("GET", "/volumes")["Volumes"]
 
