@@ -1,6 +1,7 @@
 """`kill -9` of a real daemon amid a load, an import and a removal: nothing half stored is left."""
 
 import contextlib
+import gzip
 import http.client
 import json
 import random
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.daemon import Daemon, UnixConnection, running_daemon
+from tests.integration.killkit import registry_process
 from tests.integration.test_storage_images import archive_of, config_of, layer_tar
 
 pytestmark = pytest.mark.root
@@ -88,6 +90,26 @@ def test_import(daemon: Daemon, pieces: int) -> None:
     daemon.call("POST", path, data=LAYERS[0])
     assert daemon.call("GET", "/images/imported:1/json")["RootFS"]["Layers"]
     daemon.call("DELETE", "/images/imported:1")
+
+
+@pytest.mark.parametrize("lines", [1, 3, 5, 8, 12])
+def test_pull(daemon: Daemon, lines: int) -> None:
+    """Killed after so many lines of progress."""
+    packed = [gzip.compress(layer, 1) for layer in LAYERS]
+    with registry_process(lambda made: made.add(packed, CONFIG, tag="1"), daemon.name) as host:
+        path = f"/images/create?fromImage={host}/a/b&tag=1"
+        connection = UnixConnection(daemon.socket)
+        connection.request("POST", path)
+        answer = connection.getresponse()
+        for _ in range(lines):
+            answer.readline()
+        daemon.kill()
+        connection.close()
+        _settle(daemon)
+        daemon.call("POST", path)
+        image = daemon.call("GET", f"/images/{host}/a/b:1/json")
+        assert image["RootFS"]["Layers"] == json.loads(CONFIG)["rootfs"]["diff_ids"]
+        daemon.call("DELETE", f"/images/{host}/a/b:1")
 
 
 def test_removal(daemon: Daemon) -> None:

@@ -43,6 +43,10 @@ async def _remove(images: Images) -> None:
         images.delete(image.repo_tags[0] if image.repo_tags else image.id, force=True)
 
 
+async def _prune(images: Images) -> None:
+    images.prune({"dangling": ["false"]})
+
+
 async def _is_whole(images: Images) -> bool:
     image = images.resolve("a:1")
     return all(
@@ -70,7 +74,7 @@ def _at_every_step(tmp_path: Path, work: Work, before: Work | None = None, first
         assert_whole(data_root)
         on_images(data_root, work)
         assert_whole(data_root)
-        if work is not _remove:
+        if work not in (_remove, _prune):
             assert on_images(data_root, _is_whole)
         shutil.rmtree(data_root)
         if not killed:
@@ -88,6 +92,10 @@ def test_import(tmp_path: Path) -> None:
 
 def test_rmi(tmp_path: Path) -> None:
     assert _at_every_step(tmp_path, _remove, before=_load) > 5
+
+
+def test_prune(tmp_path: Path) -> None:
+    assert _at_every_step(tmp_path, _prune, before=_load) > 5
 
 
 def test_pull(tmp_path: Path, registry: str) -> None:
