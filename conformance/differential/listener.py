@@ -1,0 +1,43 @@
+"""Events as they happen. (dockerd remembers the last 256 only: asking afterwards misses some.)"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from conformance.wire import Wire
+
+Event = dict[str, Any]
+
+
+class Listener:
+    """Hears everything from now on. The socket's buffer holds what comes until it is read at the end."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.stream = wire.open("GET", "/events", version="1.41")
+        assert self.stream.status == 200
+
+    def until(self, last: str, clean: Callable[[Event], Event]) -> dict[str, list[Event]]:
+        """By what they are about, the cleaned events of containers, volumes and the networks' of containers.
+
+        Reads until the container `last` (by its cleaned name) is destroyed.
+        """
+        found: dict[str, list[Event]] = {}
+        with self.stream:
+            for line in self.stream:
+                event = clean(json.loads(line)) if line.strip() else {}
+                if not event or event["Type"] == "image":
+                    continue
+                attributes = event["Actor"]["Attributes"]
+                whose = str(attributes.get("container", event["Actor"]["ID"]))
+                if whose.startswith(("<", "df-")) and whose != "<id>" and not _chance(event, whose):
+                    found.setdefault(f"{event['Type']} {whose}", []).append(event)
+                if (event["Action"], whose) == ("destroy", last):
+                    break
+        return found
+
+
+def _chance(event: Event, whose: str) -> bool:
+    """How often a health check runs, and whether a killed container's exec ends first."""
+    if whose == "<healthy>" and event["Action"].startswith("exec_"):
+        return True
+    return bool(event["Action"] == "exec_die" and event["Actor"]["Attributes"]["execID"] == "<exec detached>")

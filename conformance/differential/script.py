@@ -1,0 +1,27 @@
+"""The script: a container's whole life, once for each engine."""
+
+from collections.abc import Callable
+
+from conformance.differential import script_errors, script_files, script_life, script_lists
+from conformance.differential.recorder import Recorder
+
+PARTS: list[Callable[[Recorder], None]] = [
+    script_life.fields,
+    script_life.many_fields,
+    script_life.states,
+    script_life.endings,
+    script_life.changes_of_state,
+    script_life.health,
+    script_life.execs,
+    script_lists.lists,
+    script_lists.versions,
+    script_files.logs,
+    script_files.archives,
+    script_files.commits,
+    script_errors.missing,
+    script_errors.creates,
+    script_errors.starts,
+    script_errors.wrong_states,
+    script_errors.parameters,
+    script_files.prune,
+]
