@@ -102,8 +102,9 @@ class CopyUnpacker(Unpacker):
             what, how = "non-directory", "directory"
         else:
             return
-        shown = quoted(self._shown.encode("utf-8", "surrogateescape"))
-        raise CopyFailed(f"cannot overwrite {what} {quoted(path)} with {how} {shown}")
+        folder = self._shown.encode("utf-8", "surrogateescape")
+        shown, place = quoted(folder), quoted(os.path.join(folder, path))
+        raise CopyFailed(f"cannot overwrite {what} {place} with {how} {shown}")
 
 
 def unpack(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _ELOOP = 40
+_ENOTDIR = 20
 
 
 def is_there(lower: list[str], path: str) -> bool:
@@ -62,5 +63,7 @@ def run(arguments: dict[str, Any], fds: list[int]) -> dict[str, Any]:
     except OSError as error:
         if error.errno == _ELOOP:  # as /proc/self/fd/7 at a start: chdir and its check will tell
             return {}
+        if error.errno == _ENOTDIR:
+            return {"error": f"lstat {path}: not a directory"}
         return {"error": f"mkdir {path}: {(error.strerror or str(error)).lower()}"}
     return {}

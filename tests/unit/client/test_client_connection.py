@@ -92,3 +92,19 @@ def test_a_full_socket_keeps_order_and_descriptors() -> None:
             wire.close_all(fds)
 
     with_world(body)
+
+
+def test_no_answer_in_time() -> None:
+    async def body(world: World) -> None:
+        with pytest.raises(RuntimeError_) as caught:
+            await world.connection.ask("kill", 0.01, signal=9)
+        assert caught.value.kind == "Hung"
+        question = (await world.receive())[0]
+        assert (question["op"], question["signal"]) == ("kill", 9)
+        asking = asyncio.create_task(world.connection.ask("state", 60))
+        later = (await world.receive())[0]
+        wire.send(world.peer, {"id": question["id"], "n": 1})  # nobody waits for it any more
+        wire.send(world.peer, {"id": later["id"], "n": 2})
+        assert (await asking)["n"] == 2
+
+    with_world(body)

@@ -50,3 +50,22 @@ def test_only_the_very_process_is_killed(tmp_path: Path) -> None:
 
 def test_a_process_is_itself() -> None:
     assert files.is_alive(os.getpid(), files.start_time(os.getpid()))
+
+
+def test_a_stopped_shim_is_killed_and_its_container_is_not(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "1000"]) as shim, subprocess.Popen(["sleep", "1000"]) as first:
+        try:
+            state = {"pid": first.pid, "start_time": files.start_time(first.pid)}
+            state |= {"shim": shim.pid, "shim_start_time": files.start_time(shim.pid)}
+            (tmp_path / "state.json").write_text(json.dumps(state))
+            shim.send_signal(signal.SIGSTOP)
+            sweep.kill_shim(tmp_path)
+            assert shim.wait(30) == -signal.SIGKILL
+            assert first.poll() is None
+            assert sweep.live_pid(tmp_path) == first.pid
+            (tmp_path / "state.json").write_text(json.dumps({**state, "start_time": 1}))
+            assert sweep.live_pid(tmp_path) == 0
+        finally:
+            shim.kill()
+            first.kill()
+    assert sweep.live_pid(tmp_path / "missing") == 0

@@ -40,3 +40,10 @@ def test_copy_up_is_no_option_of_the_filesystem() -> None:
 def test_a_new_atime_mode_replaces_the_whole_field() -> None:
     assert attributes(s.MOUNT_ATTR_NOATIME, 0) == (s.MOUNT_ATTR_NOATIME, s.MOUNT_ATTR_ATIME_MASK)
     assert attributes(s.MOUNT_ATTR_RDONLY, 0) == (s.MOUNT_ATTR_RDONLY, 0)
+
+
+def test_the_options_whose_bits_are_zero() -> None:
+    assert parse(["lazytime", "nolazytime"]).flags == 0
+    for option in ("rrelatime", "rnorelatime"):
+        parsed = parse([option])
+        assert (parsed.rset, parsed.rclear, parsed.data) == (0, s.MOUNT_ATTR_ATIME_MASK, [])

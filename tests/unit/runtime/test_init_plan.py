@@ -99,6 +99,20 @@ def test_shared_propagation_is_given_to_the_new_root_too() -> None:
     assert operations[operations.index(pivot) + 1].describe() == f"propagation of the new / {0x104000:#x}"
 
 
+@pytest.mark.parametrize(
+    ("propagation", "first"),
+    [
+        ("private", s.MS_PRIVATE | s.MS_REC),
+        ("slave", s.MS_SLAVE | s.MS_REC),
+        ("unbindable", s.MS_SLAVE | s.MS_REC),
+    ],
+)
+def test_no_mount_of_a_root_that_is_not_shared_reaches_the_host(propagation: str, first: int) -> None:
+    operations = plan.build(spec(linux={"rootfsPropagation": propagation}), {})
+    assert isinstance(operations[0], RootPropagation)
+    assert operations[0].flags == first
+
+
 def test_devices_of_the_spec_replace_the_default_of_the_same_path() -> None:
     nodes = Nodes(
         [{"path": "/dev/null", "type": "c", "major": 1, "minor": 3}, {"path": "/dev/ptmx"}], binds=False
