@@ -15,7 +15,8 @@ def _actor(event: dict[str, Any]) -> Any:
 
 
 def _image(event: dict[str, Any]) -> Any:
-    return event["Actor"]["Attributes"].get("image", "") if event.get("Type") == "container" else MISSING
+    image = event["Actor"]["Attributes"].get("image") if event.get("Type") == "container" else None
+    return image or MISSING
 
 
 VersionResponse = Struct(

@@ -66,7 +66,8 @@ class Events:
             event["status"] = action
             event["id"] = actor
             if kind == "container":
-                event["from"] = attributes.get("image", "")
+                if attributes.get("image"):
+                    event["from"] = attributes["image"]
         self._past.append(event)
         for queue in tuple(self._listeners):
             if queue.full():  # a client that reads nothing must not take the daemon's memory

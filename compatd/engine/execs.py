@@ -62,7 +62,7 @@ class Execs:
     def get(self, exec_id: str) -> Exec:
         """The exec. Raises NotFound `No such exec instance: …`."""
         found = self._execs.get(exec_id)
-        if found is None:
+        if found is None or found.container.removed:
             raise NotFound(f"No such exec instance: {exec_id}")
         return found
 

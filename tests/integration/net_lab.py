@@ -81,7 +81,7 @@ def config(**changes: Any) -> SimpleNamespace:
     values: dict[str, Any] = {
         "bridge": "", "bip": "", "default_address_pools": [], "dns": [], "dns_search": [], "dns_opts": [],
         "mtu": 1500, "icc": True, "ip_forward": True, "iptables": True, "ip_masq": True,
-        "userland_proxy": False, "default_ip": "0.0.0.0",
+        "userland_proxy": False, "default_ip": "0.0.0.0", "exec_root": "/run/docker",
     }  # fmt: skip
     return SimpleNamespace(**{**values, **changes})
 

@@ -201,13 +201,27 @@ def _ports(filters: Filters, name: str) -> set[str]:
             raise EngineError(f"filter for '{name}' should not contain ':': {value}")
         numbers, _, protocol = value.partition("/")
         first, dash, last = numbers.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise EngineError(
-                f"error while looking up for {name} {value}: invalid start port '{first}': invalid syntax"
-            )
-        for number in range(int(first), int(last or first) + 1):
+        try:
+            start = _port(first, "start")
+            end = _port(last, "end") if dash and last != first else start
+            if end < start:
+                raise ValueError(f"invalid port range: {value}")
+        except ValueError as error:
+            raise EngineError(f"error while looking up for {name} {value}: {error}") from None
+        for number in range(start, end + 1):
             found.add(f"{number}/{protocol or 'tcp'}")
     return found
+
+
+def _port(text: str, which: str) -> int:
+    """A port number. Raises ValueError with Go's words."""
+    if not text:
+        raise ValueError(f"invalid {which} port '': value is empty")
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError(f"invalid {which} port '{text}': invalid syntax")
+    if int(text) > 65535:
+        raise ValueError(f"invalid {which} port '{text}': value out of range")
+    return int(text)
 
 
 def _has_port(container: Container, published: set[str], exposed: set[str]) -> bool:

@@ -136,7 +136,7 @@ async def rename(containers: "Containers", reference: str, name: str) -> None:
         if name.removeprefix("/") == old:
             raise InvalidParameter("Renaming a container with the same name as its current name")
         try:
-            container.name = containers.registry.reserve(container.id, name)
+            container.name = containers.registry.reserve(container.id, "/" + name.removeprefix("/"))
         except EngineError as error:
             raise type(error)(f"Error when allocating new name: {error.message}") from error
         try:

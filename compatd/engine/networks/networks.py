@@ -1,6 +1,7 @@
 """The engine's networks: the three predefined ones, and what each container has of them."""
 
 import logging
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +17,6 @@ from runtime.net import bridge
 
 log = logging.getLogger(__name__)
 
-_SANDBOXES = "/run/docker/netns/"
 _FAILED = "failed to set up container networking: "
 
 
@@ -29,6 +29,7 @@ class Networks:
 
     def __init__(self, config: Any, store: Any, events: Any) -> None:
         self._config = config
+        self._sandboxes = os.path.realpath(config.exec_root) + "/netns/"  # libnetwork resolves links, too
         self._store = store
         self._events = events
         self.find: Callable[[str], ContainerLike | None] | None = None
@@ -114,7 +115,7 @@ class Networks:
             return self._attach(container)
         endpoint = self._endpoint(container, network)
         if network["Name"] == "host":
-            endpoint.sandbox_key = _SANDBOXES + "default"
+            endpoint.sandbox_key = self._sandboxes + "default"
         self._connect(endpoint)
         host = network["Name"] == "host"
         plan = {"mode": "host"} if host else {"mode": "new", "endpoints": [], "sysctls": {}}
@@ -202,7 +203,7 @@ class Networks:
             network_id=network["Id"],
             network_name=network["Name"],
             sandbox_id=sandbox,
-            sandbox_key=_SANDBOXES + sandbox[:12],
+            sandbox_key=self._sandboxes + sandbox[:12],
             exposed=[ports.normal_key(k) for k in container.config.get("ExposedPorts") or {}],
             request=dict(request or {}),
         )

@@ -229,6 +229,8 @@ def test_rename(tmp_path: Path) -> None:
             await world.containers.rename("three", "")
         with pytest.raises(InvalidParameter, match="same name as its current name"):
             await world.containers.rename("three", "/three")
+        with pytest.raises(InvalidParameter, match=r"^Error when .* Invalid container name \(/a b\), only"):
+            await world.containers.rename("three", "a b")
 
     play(tmp_path, scenario)
 

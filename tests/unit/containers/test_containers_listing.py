@@ -184,6 +184,15 @@ def test_summary(tmp_path: Path) -> None:
             {"PrivatePort": 81, "Type": "udp"},
         ]
         assert await world.containers.list(filters={"expose": ["81/udp"]})
+        for port, problem in {
+            "99999": "invalid start port '99999': value out of range",
+            "1-x": "invalid end port 'x': invalid syntax",
+            "9-8": "invalid port range: 9-8",
+            "": "invalid start port '': value is empty",
+        }.items():
+            with pytest.raises(EngineError) as error:
+                await world.containers.list(filters={"expose": [port]})
+            assert error.value.message == f"error while looking up for expose {port}: {problem}"
 
     play(tmp_path, scenario)
 
@@ -279,6 +288,9 @@ def test_execs(tmp_path: Path) -> None:
         await world.containers.pause("second")
         with pytest.raises(Conflict, match="Container second is paused, unpause the container before exec"):
             execs.create("second", {"Cmd": ["id"]})
+        item.container.removed = True
+        with pytest.raises(NotFound, match=f"No such exec instance: {exec_id}"):
+            execs.inspect(exec_id)
 
     seen = play(tmp_path, scenario).seen
     assert seen[-4:-1] == [

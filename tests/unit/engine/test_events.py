@@ -44,6 +44,7 @@ def test_event_has_all_fields() -> None:
         "from": "busybox",
     }
     assert "id" not in events.emit("network", "connect", "n", {})
+    assert "from" not in events.emit("container", "create", "f" * 64, {"image": "", "name": "x"})
     assert "from" not in events.emit("image", "pull", "busybox:latest", {"name": "busybox"})
 
 

@@ -202,9 +202,9 @@ def test_links_that_are_there_lead_no_further_than_the_folder(tmp_path: Path) ->
 def test_what_takes_the_place_of_what(tmp_path: Path) -> None:
     (tmp_path / "folder/full").mkdir(parents=True)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(CopyFailed, match='cannot overwrite directory "folder" with non-directory "/d"'):
+    with pytest.raises(CopyFailed, match='cannot overwrite directory "/d/folder" with non-directory "/d"'):
         put(tmp_path, tar_of("folder", b"x"), no_overwrite=True, shown="/d")
-    with pytest.raises(CopyFailed, match='cannot overwrite non-directory "file" with directory "/d"'):
+    with pytest.raises(CopyFailed, match='cannot overwrite non-directory "/d/file" with directory "/d"'):
         put(tmp_path, tar_of("file", kind=tarfile.DIRTYPE), no_overwrite=True, shown="/d")
     put(tmp_path, tar_of("folder", b"x"))
     put(tmp_path, tar_of("file", kind=tarfile.DIRTYPE))
