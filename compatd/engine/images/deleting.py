@@ -66,7 +66,7 @@ class Deleter:
         uses = self._uses(image.id)
         if not force and uses and single_reference(image.references):
             raise Conflict(
-                f'conflict: unable to remove repository reference "{text}" (must force) - '
+                f"conflict: unable to delete {parse(text).tagged().familiar} (must be forced) - "
                 f"container {short(uses[0][0])} is using its referenced image {short(image.id)}"
             )
         reference = parse(text).tagged()

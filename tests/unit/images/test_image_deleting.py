@@ -74,7 +74,7 @@ def test_a_stopped_container_needs_force(images: Images) -> None:
     with pytest.raises(Conflict) as caught:
         images.delete("a")
     assert caught.value.message == (
-        'conflict: unable to remove repository reference "a" (must force) - '
+        "conflict: unable to delete a:latest (must be forced) - "
         f"container {CONTAINER[:12]} is using its referenced image {short}"
     )
     with pytest.raises(Conflict) as caught:
