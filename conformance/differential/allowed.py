@@ -1,8 +1,8 @@
 """What may differ between Debian's dockerd (20.10, API 1.41) and compatd, which follows release 29.
 
-Each entry matches steps and fields (shell patterns) and what the two have
-there, as one regular expression over `real → ours` (texts in single quotes). `why` says what changed since 20.10, or which
-line of docs/differences.md it is. Whatever matches no entry is a failure.
+Each entry matches steps and fields (shell patterns) and what the two have there, as one regular expression
+over `real → ours` (texts in single quotes). `why` says what changed since 20.10, or which line of
+docs/differences.md it is. Whatever matches no entry is a failure.
 """
 
 import re
@@ -133,7 +133,10 @@ TEXTS = [
     ),
     *_text("(?P<cause>failed to create shim task: .*)", "failed to create task for container: (?P=cause)"),
     *_text(r'Invalid isolation: "hyperv" - (?P<rest>.*)', r"invalid isolation \(hyperv\): (?P=rest)"),
-    *_text("Content-Type specified (?P<rest>.*)", "unsupported Content-Type header (?P=rest)"),
+    *_text(
+        r"Content-Type specified \(text/plain\) (?P<rest>.*)",
+        r"unsupported Content-Type header \(text/plain\): (?P=rest)",
+    ),
     *_text("invalid restart policy 'x'", "invalid restart policy: unknown policy 'x'; use one of .*"),
     *_text("(?P<text>maximum retry count can).*", "invalid restart policy: (?P=text).*"),
     *_text("Unknown runtime specified nope", "unknown or invalid runtime name: nope"),

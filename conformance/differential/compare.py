@@ -15,7 +15,7 @@ MISSING: Any = _Missing()
 
 @dataclass(frozen=True)
 class Difference:
-    """Where two engines differ: a step of the script, a field of its answer (dotted), what either has there."""
+    """Where two engines differ: a step of the script, a field of its answer, what either has there."""
 
     step: str
     field: str

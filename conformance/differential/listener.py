@@ -30,7 +30,9 @@ class Listener:
                 attributes = event["Actor"]["Attributes"]
                 whose = str(attributes.get("container", event["Actor"]["ID"]))
                 if whose.startswith(("<", "df-")) and whose != "<id>" and not _chance(event, whose):
-                    found.setdefault(f"{event['Type']} {whose}", []).append(event)
+                    # Volumes of one container come in the order of a Go map.
+                    which = f" {event['Actor']['ID']}" if event["Type"] == "volume" else ""
+                    found.setdefault(f"{event['Type']} {whose}{which}", []).append(event)
                 if (event["Action"], whose) == ("destroy", last):
                     break
         return found

@@ -135,7 +135,10 @@ class Recorder:
         self.names.learn(exec_id, f"<exec {label}>")
         with self.wire.hijack(f"/exec/{exec_id}/start", start or {"Detach": False}, version=API) as stream:
             data = stream.read_all()
-            kept = {"status": stream.status, "content-type": stream.headers.get("content-type")}
+            kept: dict[str, Any] = {
+                "status": stream.status,
+                "content-type": stream.headers.get("content-type"),
+            }
         kept["output"] = data.decode() if (start or {}).get("Tty") else joined(data)
         self.keep(f"{label}, start", kept)
         until(lambda: not self.wire.get(f"/exec/{exec_id}/json")["Running"], "the exec's end")

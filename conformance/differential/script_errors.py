@@ -33,7 +33,7 @@ MISSING = [
 def _plain(r: Recorder, label: str, method: str, target: str) -> None:
     """A request without a body, whose target goes as it is."""
     path, _, query = target.partition("?")
-    pairs = dict(pair.split("=") for pair in query.split("&") if pair)
+    pairs: dict[str, Any] = dict(pair.split("=") for pair in query.split("&") if pair)
     r.ask(label, method, path, **pairs)
 
 
@@ -129,13 +129,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 def creates(r: Recorder) -> None:
     """Creates that are wrong in one field. Some are taken: then they fail at the start."""
-    number = 0
     wrong: dict[str, dict[str, Any]] = {
         **{label: {"HostConfig": host} for label, host in HOSTS.items()},
         **CONFIGS,
     }
-    for label, fields in wrong.items():
-        number += 1
+    for number, (label, fields) in enumerate(wrong.items()):
         body = {"Image": IMAGE, "Cmd": ["true"], **fields}
         name = f"{PREFIX}wrong-{number}"
         made = r.ask(label, "POST", "/containers/create", body, name=name)
@@ -159,7 +157,7 @@ def creates(r: Recorder) -> None:
 
 def starts(r: Recorder) -> None:
     """What fails only when the container starts."""
-    for label, body in {
+    wrong: dict[str, dict[str, Any]] = {
         "command": {"Cmd": ["no-such-command"]},
         "command with a path": {"Cmd": ["/no/such"]},
         "folder as command": {"Cmd": ["/etc"]},
@@ -172,9 +170,10 @@ def starts(r: Recorder) -> None:
         "device": {"HostConfig": {"Devices": [{"PathOnHost": "/dev/no-such", "PathInContainer": "/dev/x"}]}},
         "sysctl": {"HostConfig": {"Sysctls": {"kernel.no_such": "1"}}},
         "group add": {"HostConfig": {"GroupAdd": ["no-group"]}},
-    }.items():
+    }
+    for label, fields in wrong.items():
         name = f"{PREFIX}start-{label.replace(' ', '-').replace(chr(39), '')}"
-        body = {"Image": IMAGE, "Cmd": ["true"], **body}
+        body = {"Image": IMAGE, "Cmd": ["true"], **fields}
         made = r.ask(f"{label}, create", "POST", "/containers/create", body, name=name)
         if made.status == 201:
             r.names.learn(made.json()["Id"], f"<{label}>")

@@ -1,5 +1,7 @@
 """Logs, archives, changes, export, commit, prune."""
 
+from typing import Any
+
 from conformance import tars
 from conformance.differential.recorder import PREFIX, Recorder
 from conformance.images import Tar
@@ -10,7 +12,7 @@ LINES = "echo one; echo two >&2; printf three"
 def logs(r: Recorder) -> None:
     box = r.run("logs", "sh", "-c", LINES, Labels={"l": "1"})
     r.ended(box)
-    for label, query in {
+    queries: dict[str, dict[str, Any]] = {
         "both": {"stdout": True, "stderr": True},
         "stdout": {"stdout": True},
         "stderr": {"stderr": True},
@@ -25,7 +27,8 @@ def logs(r: Recorder) -> None:
         "follow": {"stdout": True, "follow": True},
         "details": {"stdout": True, "details": True},
         "neither": {},
-    }.items():
+    }
+    for label, query in queries.items():
         r.ask(f"logs {label}", "GET", f"/containers/{box}/logs", **query)
     tty = r.run("logs-tty", "sh", "-c", LINES, Tty=True)
     r.ended(tty)
@@ -69,7 +72,7 @@ def commits(r: Recorder) -> None:
     box = r.run("commits", "sh", "-c", "echo x >/x", Labels={"a": "b"}, Env=["E=1"])
     r.ended(box)
     changes = 'CMD ["echo"]\nENV F=2\nEXPOSE 80\nLABEL c=d\nUSER user\nWORKDIR /w\nVOLUME /v'
-    named = {"repo": "differential/made", "tag": "1", "comment": "why", "author": "who"}
+    named: dict[str, Any] = {"repo": "differential/made", "tag": "1", "comment": "why", "author": "who"}
     made = r.ask("commit", "POST", "/commit", container=box, changes=changes, **named)
     r.names.learn(str(made.json()["Id"]), "<made>")
 

@@ -1,4 +1,4 @@
-"""Create, inspect in every state, start, stop, kill, restart, pause, rename, update, top, stats, exec, wait."""
+"""Create, inspect in every state, start, stop, kill, restart, pause, update, top, stats, exec, wait."""
 
 from conformance.differential.normal import processes
 from conformance.differential.recorder import Recorder

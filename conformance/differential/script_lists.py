@@ -1,5 +1,7 @@
 """Lists of containers with every filter, and the shapes that older API versions have."""
 
+from typing import Any
+
 from conformance.differential.recorder import IMAGE, Recorder
 
 OLDER = ("1.24", "1.25", "1.30", "1.35", "1.40")
@@ -8,12 +10,12 @@ OLDER = ("1.24", "1.25", "1.30", "1.35", "1.40")
 def lists(r: Recorder) -> None:
     run = r.run("listed-1", "sleep", "1000", Labels={"kind": "one"}, ExposedPorts={"80/tcp": {}})
     ports = {"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "28498"}]}}
-    two = {"Labels": {"kind": "two"}, "ExposedPorts": {"80/tcp": {}}}
+    two: dict[str, Any] = {"Labels": {"kind": "two"}, "ExposedPorts": {"80/tcp": {}}}
     r.run("listed-2", "sleep", "1000", host={"Binds": ["df-list:/l"], **ports}, **two)
     ended = r.run("listed-3", "sh", "-c", "exit 7")
     r.ended(ended)
     r.create("listed-4", "sh", "-c", "echo \"a b\" 'c'", Entrypoint=["env"])
-    name = {"name": ["df-listed"]}
+    name: dict[str, Any] = {"name": ["df-listed"]}
     r.listed("running", filters=name)
     r.listed("all", all=True, filters=name)
     r.listed("limit", limit=2, filters=name)
@@ -46,8 +48,8 @@ def lists(r: Recorder) -> None:
         "is-task": "x",
         "health": "x",
     }
-    for key, value in bad.items():
-        r.ask(f"bad {key}", "GET", "/containers/json", all=True, filters={key: [value]})
+    for key, text in bad.items():
+        r.ask(f"bad {key}", "GET", "/containers/json", all=True, filters={key: [text]})
     r.ask("bad filters", "GET", "/containers/json", filters="x")
     r.ask("bad limit", "GET", "/containers/json", limit="x")
     r.ask("kill", "POST", f"/containers/{run}/kill")
@@ -67,7 +69,7 @@ def versions(r: Recorder) -> None:
         r.ask(f"exec, {version}", "GET", f"/exec/{made.json()['Id']}/json", version=version)
         r.ask(f"missing, {version}", "GET", "/containers/no-such/json", version=version)
         body = {"Image": IMAGE, "Cmd": ["true"], "HostConfig": {}}
-        named = {"name": f"df-by-{version}"}
+        named: dict[str, Any] = {"name": f"df-by-{version}"}
         created = r.ask(f"create, {version}", "POST", "/containers/create", body, version=version, **named)
         r.names.learn(str(created.json()["Id"]), f"<by-{version}>")
         r.inspect(f"created by {version}", f"df-by-{version}")
