@@ -65,9 +65,8 @@ class Events:
         if kind in _LEGACY_TYPES:
             event["status"] = action
             event["id"] = actor
-            if kind == "container":
-                if attributes.get("image"):
-                    event["from"] = attributes["image"]
+            if kind == "container" and attributes.get("image"):
+                event["from"] = attributes["image"]
         self._past.append(event)
         for queue in tuple(self._listeners):
             if queue.full():  # a client that reads nothing must not take the daemon's memory
