@@ -71,7 +71,9 @@ def ends(messages: list[dict[str, Any]]) -> dict[str, str]:
 def test_a_tag(engine: Engine, registry: Registry) -> None:
     repository = engine.name("push")
     name = f"{registry.address}/{repository}"
-    image = loaded(engine, f"{name}:1")
+    image = fresh(engine)
+    image.layers[0] = Tar().add("base", engine.name()).bytes()  # the usual one may be mounted from elsewhere
+    loaded(engine, f"{name}:1", image=image)
     messages = push(engine, name, "1")
     assert messages[0] == {"status": f"The push refers to repository [{name}]"}
     layers = [short(layer) for layer in reversed(image.layers)]
