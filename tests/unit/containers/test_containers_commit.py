@@ -33,8 +33,8 @@ def test_the_containers_own_config_in_gos_shape() -> None:
     config = new_config(OWN, {}, [])
     assert list(config) == [
         "Hostname", "Domainname", "User", "AttachStdin", "AttachStdout", "AttachStderr", "ExposedPorts",
-        "Tty", "OpenStdin", "StdinOnce", "Env", "Cmd", "Image", "Volumes", "WorkingDir", "Entrypoint", "OnBuild",
-        "Labels",
+        "Tty", "OpenStdin", "StdinOnce", "Env", "Cmd", "Image", "Volumes", "WorkingDir", "Entrypoint",
+        "OnBuild", "Labels",
     ]  # fmt: skip
     assert config["Volumes"] is None and list(config["ExposedPorts"]) == ["80/tcp", "81/tcp"]
     assert OWN["Volumes"] == {} and "OnBuild" not in OWN  # it was not touched
