@@ -217,6 +217,19 @@ class Daemon:
             "containers": sorted(path.name for path in (self.data_root / "containers").glob("*")),
         }
 
+    def at_rest(self) -> dict[str, Any]:
+        """The census when it changes no more: the kernel takes links away a little after their container."""
+        seen: list[dict[str, Any]] = [{}]
+
+        def unchanged() -> bool:
+            time.sleep(0.2)
+            seen.append(self.census())
+            links = any(name.startswith("veth") for name in seen[-1]["links"])
+            return seen[-1] == seen[-2] and not (links and not seen[-1]["bundles"])
+
+        wait_until(unchanged, "nothing to change any more")
+        return seen[-1]
+
     def destroy(self) -> None:
         """Take everything away, whatever state it is in."""
         for pid in [*([self.process.pid] if self.process else []), *self.processes()]:

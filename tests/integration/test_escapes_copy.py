@@ -354,7 +354,7 @@ def test_a_client_that_goes_away_leaves_nothing(daemon: Daemon) -> None:
 
     container = daemon.run(["sh", "-c", "dd if=/dev/zero of=/big bs=1M count=64; touch /done; sleep 1000"])
     wait_until((root_of(daemon, container) / "done").exists, "the file")
-    before = daemon.census(), daemon.descriptors()
+    before = daemon.at_rest(), daemon.descriptors()
     put = f"PUT /containers/{container}/archive?path=/ HTTP/1.1"
     for head in (
         f"GET /containers/{container}/archive?path=/big HTTP/1.1\r\nHost: d\r\n\r\n",

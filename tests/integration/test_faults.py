@@ -173,7 +173,7 @@ def _starts(daemon: Daemon) -> bool:
 def test_a_run_leaves_nothing(daemon: Daemon) -> None:
     """Run, exec, attach and failures, many times; then everything is as before, open files too."""
     daemon.call("DELETE", f"/containers/{daemon.run(['true'])}?force=1")  # the first makes what stays
-    before, files = daemon.census(), daemon.descriptors()
+    before, files = daemon.at_rest(), daemon.descriptors()
     for number in range(8):
         container = daemon.run(["sleep", "1000"], HostConfig={"PortBindings": {"80/tcp": [{"HostPort": ""}]}})
         made = daemon.call("POST", f"/containers/{container}/exec", {"Cmd": ["true"], "AttachStdout": True})

@@ -40,7 +40,7 @@ def removed(daemon: Daemon, containers: list[str]) -> None:
 
 
 def test_running_at_once(daemon: Daemon) -> None:
-    census, files, memory = daemon.census(), daemon.descriptors(), pss(family(daemon.pid))
+    census, files, memory = daemon.at_rest(), daemon.descriptors(), pss(family(daemon.pid))
     begin = time.monotonic()
     containers = at_once(lambda n: daemon.run(["sleep", "10000"], f"run{n}"), range(RUNNING))
     took = time.monotonic() - begin
@@ -74,7 +74,7 @@ def exit_code(daemon: Daemon, container: str) -> int:
 
 
 def test_created(daemon: Daemon) -> None:
-    census, files, memory = daemon.census(), daemon.descriptors(), rss(daemon.pid)
+    census, files, memory = daemon.at_rest(), daemon.descriptors(), rss(daemon.pid)
     begin = time.monotonic()
     containers = at_once(lambda n: daemon.create(["true"], f"made{n}", HostConfig=NO_NETWORK), range(CREATED))
     took = time.monotonic() - begin
