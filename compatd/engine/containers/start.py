@@ -55,8 +55,6 @@ async def start_by_hand(containers: "Containers", container: Container) -> None:
     state = container.state
     if state.paused:
         raise Conflict("cannot start a paused container, try unpause instead")
-    if state.running and not state.restarting:
-        raise NotModified("container is already running")
     if state.running:
         raise NotModified("container is already running")
     if state.removing or state.dead:
