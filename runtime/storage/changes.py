@@ -141,13 +141,19 @@ def _names(fd: int) -> list[bytes]:
         return []
 
 
-def layer(arguments: Json, fds: list[int]) -> Json:
-    """Write the folder "upper" of an overlay as a layer's tar to `fds[0]`; {"entries": n}."""
-    tree = syscalls.open_tree(syscalls.AT_FDCWD, arguments["upper"])
+def shut_in(path: str) -> int:
+    """Make the folder this worker's root, on a mount of its own; its descriptor. Raises OSError."""
+    tree = syscalls.open_tree(syscalls.AT_FDCWD, path)
     syscalls.mount_setattr(tree, set=_SAFE)  # a device that takes a file's place cannot be opened
     folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
     os.fchdir(tree)
     os.chroot(".")
+    return folder
+
+
+def layer(arguments: Json, fds: list[int]) -> Json:
+    """Write the folder "upper" of an overlay as a layer's tar to `fds[0]`; {"entries": n}."""
+    folder = shut_in(arguments["upper"])
     packer = Packer(Output(fds[0]), whiteouts=True)
     try:
         packer.below(folder, b"")

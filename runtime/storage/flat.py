@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 
 from runtime import syscalls
-from runtime.storage.changes import ADDED, DELETED, MODIFIED, Change, differ
+from runtime.storage.changes import ADDED, DELETED, MODIFIED, Change, differ, shut_in
 from runtime.storage.copyup import Copier
 from runtime.storage.packer import Output, Packer
 from runtime.storage.tarwriter import marker
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 FICLONE = 0x40049409  # linux/fs.h
 _PATH_MAX = 4095
 _BENEATH = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
-_SAFE = syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NOEXEC
 
 
 def fill(arguments: Json, fds: list[int]) -> Json:
@@ -295,11 +294,7 @@ def size(arguments: Json, fds: list[int]) -> Json:
 def layer(arguments: Json, fds: list[int]) -> Json:
     """Write what is other than in "base" as a layer's tar to `fds[0]`; {"entries": n}."""
     _, changes = _changed(arguments)
-    tree = syscalls.open_tree(syscalls.AT_FDCWD, arguments["flat"])
-    syscalls.mount_setattr(tree, set=_SAFE)  # a device that takes a file's place cannot be opened
-    folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
-    os.fchdir(tree)
-    os.chroot(".")
+    folder = shut_in(arguments["flat"])
     packer = Packer(Output(fds[0]), layer=True)
     try:
         for path, kind in changes:

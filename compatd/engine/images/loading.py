@@ -14,6 +14,7 @@ from compatd.engine.images.model import Image, make_image
 from compatd.engine.images.platform import Platform, host, normalise
 from compatd.engine.images.platform import candidates as runnable
 from compatd.engine.images.reference import parse
+from compatd.engine.images.together import together
 
 Json = dict[str, Any]
 Write = Callable[[Json], Awaitable[None]]
@@ -114,12 +115,7 @@ class Loader:
                 bring = self._bring_layer(archive.member(name), parent, diff_id, pins)
                 tasks.append(asyncio.ensure_future(bring))
             parent = chain_id
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await together(tasks)
 
     async def _bring_layer(self, member: Member, parent: str, diff_id: str, pins: Pins) -> None:
         """One layer, while others are unpacked; those that the archive holds plain are unpacked already."""

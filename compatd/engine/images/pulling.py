@@ -17,6 +17,7 @@ from compatd.engine.images.registry.client import Repository
 from compatd.engine.images.registry.errors import translated
 from compatd.engine.images.registry.shared import Downloads
 from compatd.engine.images.registry.trying import at_registry
+from compatd.engine.images.together import together
 
 Json = dict[str, Any]
 Write = Callable[[Json], Awaitable[None]]
@@ -179,12 +180,7 @@ class Puller:
                 await layer.report("Pulling fs layer")
                 tasks.append(asyncio.ensure_future(layer.bring(parent, diff_id, pins)))
             parent = chain
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await together(tasks)
 
     async def send(self, value: Json) -> None:
         """Send one progress object."""

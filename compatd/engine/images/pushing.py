@@ -18,6 +18,7 @@ from compatd.engine.images.registry.errors import RegistryError
 from compatd.engine.images.registry.sources import Source
 from compatd.engine.images.registry.trying import at_registry
 from compatd.engine.images.registry.upload import Upload
+from compatd.engine.images.together import together
 
 Json = dict[str, Any]
 Write = Callable[[Json], Awaitable[None]]
@@ -100,12 +101,7 @@ class Pusher:
             await job.report("Preparing")
             jobs.setdefault(layer.diff_id, job)
         tasks = {diff_id: asyncio.ensure_future(job.run()) for diff_id, job in jobs.items()}
-        try:
-            await asyncio.gather(*tasks.values())
-        finally:
-            for task in tasks.values():
-                task.cancel()
-            await asyncio.gather(*tasks.values(), return_exceptions=True)
+        await together(tasks.values())
         await repository.put_blob(image.id, image.raw.encode())
         data, kind = manifests.build(image, [tasks[layer.diff_id].result() for layer in layers])
         await repository.put_manifest(reference.tag, data, kind)
