@@ -18,15 +18,23 @@ KNOWN = ("/usr/local/bin/docker", "/usr/bin/docker")
 
 
 def found() -> list[str]:
-    """The command lines to test with: CONFORMANCE_CLI (colon-separated paths), or the known ones found."""
+    """The command lines to test with: CONFORMANCE_CLI (colon-separated paths), or the known ones found and
+    those of CONFORMANCE_ALSO_CLI."""
     chosen = os.environ.get("CONFORMANCE_CLI")
     if chosen:
         return chosen.split(":")
     seen: dict[Path, str] = {}
-    for path in KNOWN:
+    for path in (*KNOWN, *filter(None, os.environ.get("CONFORMANCE_ALSO_CLI", "").split(":"))):
         if os.access(path, os.X_OK):
             seen.setdefault(Path(path).resolve(), path)
     return list(seen.values())
+
+
+def plugin(name: str) -> Path | None:
+    """The file of a plugin (`docker-compose`, `docker-buildx`) in the folder CONFORMANCE_PLUGINS."""
+    folder = os.environ.get("CONFORMANCE_PLUGINS")
+    path = Path(folder, name) if folder else None
+    return path if path and path.exists() else None
 
 
 def version_of(path: str) -> str:
@@ -134,7 +142,16 @@ class Cli:
         self.path = path
         self.version = version_of(path)
         keep = {k: v for k, v in os.environ.items() if not k.startswith("DOCKER_")}
+        self.config = config
         self.env = {**keep, "DOCKER_HOST": host, "DOCKER_CONFIG": str(config), "TERM": "xterm", "LC_ALL": "C"}
+
+    def plug(self, name: str) -> bool:
+        """Let this command line (and all others with its configuration) have a plugin, if there is one."""
+        path, link = plugin(name), self.config / "cli-plugins" / name
+        if path and not link.exists():
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(path)
+        return path is not None
 
     @property
     def major(self) -> int:

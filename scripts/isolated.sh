@@ -2,6 +2,9 @@
 # of its own, so that its bridge, firewall rules, mounts and cgroups mix with nobody else's and can all be
 # taken away at the end. Sourced, not run.
 
+# shellcheck source=scripts/trixie.sh
+. "$here/trixie.sh"
+
 die() { echo "${0##*/}: $*" >&2; exit 1; }
 
 # layout DIR: names everything that belongs to one daemon.
@@ -21,6 +24,10 @@ show_env() {
     echo "export DOCKER_HOST=unix://$SOCKET"
     echo "export CONFORMANCE_NETNS=$NETNS"
     [ ! -d "$DIR/certs.d" ] || echo "export CONFORMANCE_CERTS=$DIR/certs.d"
+    if have_trixie; then
+        echo "export CONFORMANCE_ALSO_CLI=$TRIXIE_CLI"
+        echo "export CONFORMANCE_PLUGINS=$TRIXIE_PLUGINS"
+    fi
 }
 
 make_netns() {
@@ -31,6 +38,8 @@ make_netns() {
 
 # isolated COMMAND...: runs it in the daemon's namespaces, as a session of its own. Whatever it starts is known
 # by the first folder of its PATH.
+#
+# PURE_V1=1: the daemon does not see a cgroup v2 hierarchy beside v1's controllers: crun up to 1.8 refuses that.
 isolated() {
     mkdir -p "$DIR/bin"
     # Where the machine has a folder /etc/docker, the daemon sees another one, with certs.d in DIR.
@@ -38,6 +47,7 @@ isolated() {
         mkdir -p "$0/etc" "$0/certs.d" && mount --bind "$0/etc" /etc/docker &&
             mkdir -p /etc/docker/certs.d && mount --bind "$0/certs.d" /etc/docker/certs.d || exit
     fi
+    if [ "${PURE_V1:-}" = 1 ] && mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified || exit; fi
     exec "$@"'
     PATH="$DIR/bin:$PATH" setsid nsenter --net="/run/netns/$NETNS" unshare --mount --propagation slave -- \
         sh -c "$own" "$DIR" "$@" \
