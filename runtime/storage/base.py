@@ -25,6 +25,7 @@ import os
 import secrets
 import struct
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -265,10 +266,11 @@ class Storage:
         self._removing.append(thread)
         thread.start()
 
-    def settle(self) -> None:
-        """Wait until all that was discarded is gone (for tests and an orderly end)."""
+    def settle(self, seconds: float | None = None) -> None:
+        """Wait, at most so long, until all that was discarded is gone (for tests and an orderly end)."""
+        until = None if seconds is None else time.monotonic() + seconds
         for thread in self._removing:
-            thread.join()
+            thread.join(None if until is None else max(until - time.monotonic(), 0))
 
 
 def _spread(folder: Path) -> None:

@@ -22,6 +22,9 @@ Rows = list[Json]
 Loaded = list[Image]
 Records = list[dict[str, str]]
 
+_CLOSE = 5.0
+"""How long an orderly end waits for files to be removed (seconds)."""
+
 
 def _unused(image_id: str) -> list[tuple[str, bool]]:
     return []
@@ -51,7 +54,8 @@ class Images:
         self.index.sweep()
 
     async def close(self) -> None:
-        """Nothing waits for an end: half work is removed at the next start."""
+        """Give what is being removed a moment: the next start would have to go on with it."""
+        await asyncio.to_thread(self.storage.settle, _CLOSE)
 
     def count(self) -> int:
         """How many images there are (`Images` of /info)."""
