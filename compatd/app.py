@@ -96,11 +96,11 @@ def _import_server() -> None:
 
 async def _answer(engine: Engine, listeners: list[socket.socket], stop: asyncio.Event) -> None:
     """Serve until `stop` is set, then let requests under way finish for a moment."""
-    from compatd.api import archive, container, exec, image, network, plugin, system, volume
+    from compatd.api import archive, build, container, exec, image, network, plugin, system, volume
     from compatd.http.server import Identity, Server
 
     handlers = {}
-    for noun in (archive, container, exec, image, network, plugin, system, volume):
+    for noun in (archive, build, container, exec, image, network, plugin, system, volume):
         handlers.update(noun.HANDLERS)
 
     identity = Identity(

@@ -34,7 +34,7 @@ Volume = Struct(
     Status=MapOf(Anything()),
     Labels=MapOf(String),
     Scope=Enum("local", "global"),
-    ClusterVolume=ClusterVolume,
+    ClusterVolume=Field(ClusterVolume, since="1.42"),
     Options=MapOf(String),
     UsageData=Field(
         Struct(
@@ -58,7 +58,7 @@ CreateRequest = Struct(
     Driver=String,
     DriverOpts=MapOf(String),
     Labels=MapOf(String),
-    ClusterVolumeSpec=ClusterVolumeSpec,
+    ClusterVolumeSpec=Field(ClusterVolumeSpec, since="1.42"),
 )
 
 DiskUsage = Struct(

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
 from typing import Any
 
 from compatd.engine.containers import Containers
-from compatd.engine.containers.sizes import folder_size
 from compatd.engine.errors import InvalidParameter
+from compatd.engine.foldersize import folder_size
 from compatd.engine.images import Images
 from compatd.engine.volumes import Volumes
 
 Json = dict[str, Any]
 
 KINDS = ("image", "container", "volume", "build-cache")
+_UNKNOWN = -1
+"""The size of a volume whose folder is not there; then it counts neither as used nor as idle."""
 _ACTIVE = ("running", "paused", "restarting")
 
 
@@ -71,15 +74,20 @@ class Usage:
     async def _count_volumes(self) -> Json:
         """Volumes with options are somebody else's folders: they are not counted."""
         found = [volume for volume in self._volumes.find_all() if not volume["Options"]]
-        sizes = await asyncio.to_thread(lambda: [folder_size(volume["Mountpoint"]) for volume in found])
+        sizes = await asyncio.to_thread(lambda: [_size(volume["Mountpoint"]) for volume in found])
         volumes = [
             {**volume, "UsageData": {"RefCount": len(self._volumes.users(volume["Name"])), "Size": size}}
             for volume, size in zip(found, sizes, strict=True)
         ]
-        idle = [volume["UsageData"] for volume in volumes if not volume["UsageData"]["RefCount"]]
+        known = [volume["UsageData"] for volume in volumes if volume["UsageData"]["Size"] != _UNKNOWN]
+        idle = [data for data in known if not data["RefCount"]]
         unused = sum(data["Size"] for data in idle)
-        usage = _usage(len(volumes) - len(idle), volumes, sum(sizes), unused)
+        usage = _usage(len(volumes) - len(idle), volumes, sum(data["Size"] for data in known), unused)
         return {"VolumeUsage": usage, "Volumes": volumes}
+
+
+def _size(folder: str) -> int:
+    return folder_size(folder) if Path(folder).is_dir() else _UNKNOWN
 
 
 def _sum(containers: list[Json]) -> int:

@@ -34,6 +34,10 @@ class VolumeMounts:
         options = volume.get("Options") or {}
         return volume.get("Driver") == "local" and bool(options.get("type") or options.get("device"))
 
+    def held(self, name: str) -> bool:
+        """Whether somebody uses the volume's mount."""
+        return bool(self._users.get(name))
+
     async def hold(self, volume: Json, user: str) -> None:
         """Mount the volume if it is not, and keep it mounted for that user (a container's ID, say).
 

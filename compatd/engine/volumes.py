@@ -1,26 +1,32 @@
 """Volumes of the local driver: a folder each, below `<data-root>/volumes` (API: Volume).
 
-Options of the driver (`type`, `device`, `o`) are kept with the volume; such a volume is mounted by the
-container's own start.
+Options of the driver (`type`, `device`, `o`) are kept with the volume; `volumemounts` mounts such a volume on
+its folder while somebody uses it.
 """
 
-import re
+import asyncio
+import logging
+import os
 import secrets
 import threading
 import time
 from pathlib import Path
 from typing import Any, Protocol
 
-from compatd.engine.errors import Conflict, InvalidParameter, NotFound
+from compatd.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
+from compatd.engine.foldersize import folder_size
 from compatd.engine.timestamps import rfc3339
+from compatd.engine.volumemounts import VolumeMounts, unmount
+from compatd.engine.volumes_filters import ANONYMOUS, LISTS, PRUNES, Filters, check, matcher, prune_labels
+from compatd.engine.volumes_options import check_name, check_options
 from runtime.storage.base import remove
+from runtime.storage.volumemount import is_mounted
 
 Json = dict[str, Any]
+logger = logging.getLogger(__name__)
 
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
-_OPTIONS = frozenset({"type", "o", "device", "size"})
-ANONYMOUS = "com.docker.volume.anonymous"
-FILTERS = frozenset({"dangling", "driver", "label", "name"})
+_GONE = ".gone-"
+"""Begins the name of a folder that is being removed; no volume's name begins so."""
 
 
 class _Config(Protocol):
@@ -49,6 +55,22 @@ class Volumes:
         self._events = events
         self._volumes: dict[str, Json] = dict(self._table.all())
         self._users: dict[str, set[str]] = {}
+        self._pruning = False
+        self.mounts: VolumeMounts | None = None  # set by containers: who has a volume with options mounted
+        self._look_around()
+
+    def _look_around(self) -> None:
+        """End removals that a killed daemon has begun; folders that nobody knows are volumes, too.
+
+        (As in dockerd: a backup put back by hand, or what was made just before the daemon was killed.)
+        """
+        for entry in sorted(os.scandir(self._root), key=lambda e: e.name) if self._root.is_dir() else ():
+            if entry.name.startswith(_GONE):
+                _remove_behind(entry.path)
+            elif entry.name not in self._volumes and entry.is_dir(follow_symlinks=False):
+                options = Path(entry.path, "opts.json")  # another engine's, which knows what to mount there
+                if Path(entry.path, "_data").is_dir() and not options.exists():
+                    self._add(entry.name, None, None, entry.stat().st_ctime_ns)
 
     def create(
         self,
@@ -61,8 +83,8 @@ class Volumes:
 
         Raises InvalidParameter for a bad name or option, NotFound for an unknown driver.
         """
-        anonymous = not name
-        name = name or secrets.token_hex(32)
+        if not name:
+            name, labels = secrets.token_hex(32), {**(labels or {}), ANONYMOUS: ""}
         if driver not in ("", "local"):
             raise NotFound(
                 f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found'
@@ -70,26 +92,30 @@ class Volumes:
         if name in self._volumes:
             return self._volumes[name]
         try:
-            _check_name(name)
-            _check_options(options or {})
+            check_name(name)
+            check_options(options or {})
         except InvalidParameter as error:
             raise InvalidParameter(f"create {name}: {error.message}") from None
         data = self._root / name / "_data"
         data.mkdir(mode=0o755, parents=True, exist_ok=True)
         data.chmod(0o755)
         data.parent.chmod(0o701)
+        document = self._add(name, options, labels, time.time_ns())
+        self._events.emit("volume", "create", name, {"driver": "local"})
+        return document
+
+    def _add(self, name: str, options: dict[str, str] | None, labels: dict[str, str] | None, at: int) -> Json:
         document: Json = {
-            "CreatedAt": rfc3339(time.time_ns() // 1_000_000_000 * 1_000_000_000),
+            "CreatedAt": rfc3339(at // 1_000_000_000 * 1_000_000_000),
             "Driver": "local",
-            "Labels": {ANONYMOUS: "", **(labels or {})} if anonymous else labels or None,
-            "Mountpoint": str(data),
+            "Labels": labels,
+            "Mountpoint": str(self._root / name / "_data"),
             "Name": name,
-            "Options": options or None,
+            "Options": options,
             "Scope": "local",
         }
         self._table.put(name, document)
         self._volumes[name] = document
-        self._events.emit("volume", "create", name, {"driver": "local"})
         return document
 
     def get(self, name: str) -> Json:
@@ -98,35 +124,21 @@ class Volumes:
             raise NotFound(f"get {name}: no such volume")
         return self._volumes[name]
 
-    def find_all(self, filters: dict[str, list[str]] | None = None) -> list[Json]:
+    def find_all(self, filters: Filters | None = None) -> list[Json]:
         """Volumes that pass the filters. Raises InvalidParameter for an unknown filter."""
         filters = filters or {}
-        for name in filters:
-            if name not in FILTERS:
-                raise InvalidParameter(f"invalid filter '{name}'")
-        return [volume for volume in self._volumes.values() if self._matches(volume, filters)]
+        check(filters, LISTS)
+        matches = matcher(filters, self._in_use)
+        return [volume for volume in self._volumes.values() if matches(volume)]
 
-    def _matches(self, volume: Json, filters: dict[str, list[str]]) -> bool:
-        name = volume["Name"]
-        if filters.get("name") and not any(re.search(value, name) for value in filters["name"]):
-            return False
-        if filters.get("driver") and volume["Driver"] not in filters["driver"]:
-            return False
-        labels = volume["Labels"] or {}
-        for wanted in filters.get("label") or []:
-            key, equals, value = wanted.partition("=")
-            if key not in labels or (equals and labels[key] != value):
-                return False
-        dangling = filters.get("dangling")
-        if dangling:
-            values = {value in ("1", "true") for value in dangling}
-            if len(values) > 1 or not set(dangling) <= {"0", "1", "true", "false"}:
-                raise InvalidParameter(f"invalid filter 'dangling={dangling}'")
-            return values == {not self._users.get(name)}
-        return True
+    def _in_use(self, name: str) -> bool:
+        return bool(self._users.get(name))
 
     def remove(self, name: str, *, force: bool = False) -> None:
-        """Remove a volume and its files. Raises NotFound, or Conflict while a container refers to it."""
+        """Remove a volume and its files. Raises NotFound, or Conflict while a container refers to it.
+
+        force: a volume that is not there is no error.
+        """
         if name not in self._volumes:
             if force:
                 return
@@ -134,10 +146,64 @@ class Volumes:
         users = self._users.get(name)
         if users:
             raise Conflict(f"remove {name}: volume is in use - [{', '.join(sorted(users))}]")
+        self._take_off(self._volumes[name])
         self._table.delete(name)
         del self._volumes[name]
-        _discard(self._root / name, self._tmp)
+        self._discard(self._root / name)
         self._events.emit("volume", "destroy", name, {"driver": "local"})
+
+    def _take_off(self, volume: Json) -> None:
+        """Nothing may be mounted on the folder when its files are removed: they are somebody else's."""
+        if not VolumeMounts.needed(volume):
+            return
+        name, folder = volume["Name"], volume["Mountpoint"]
+        if self.mounts and self.mounts.held(name):
+            raise EngineError(f"remove {name}: volume has active mounts")
+        unmount(folder)
+        if is_mounted(os.path.realpath(folder)):
+            raise EngineError(f"remove {name}: {folder}: device or resource busy")
+
+    def _discard(self, folder: Path) -> None:
+        """Remove a folder in the background, however much a container has put there, and however deep."""
+        unique = secrets.token_hex(8)  # the volumes may be on a file system of their own
+        for target in (self._tmp / f"gone-{unique}", self._root / f"{_GONE}{unique}"):
+            try:
+                folder.rename(target)
+            except OSError:
+                continue
+            _remove_behind(str(target))
+            return
+        if folder.exists():
+            logger.warning("cannot remove %s", folder)
+
+    async def prune(self, filters: Filters, *, named_too: bool = False) -> Json:
+        """Remove what no container refers to (API: VolumePruneReport): anonymous volumes, or all.
+
+        named_too: for clients older than 1.42 all are meant. Volumes with options stay.
+        Raises InvalidParameter for filters, Conflict while another prune runs.
+        """
+        if self._pruning:
+            raise Conflict("a prune operation is already running")
+        self._pruning = True
+        try:
+            labels = prune_labels(filters, named_too=named_too)
+            check(filters, PRUNES)
+            wanted = {**filters, "label": labels, "dangling": ["true"]}
+            matches = matcher(wanted, self._in_use)
+            deleted, reclaimed = [], 0
+            for volume in [v for v in self._volumes.values() if not v["Options"] and matches(v)]:
+                size = await asyncio.to_thread(folder_size, volume["Mountpoint"])
+                try:
+                    self.remove(volume["Name"])
+                except EngineError as error:  # in use, or removed, since
+                    logger.warning("could not remove volume %s: %s", volume["Name"], error.message)
+                    continue
+                reclaimed += size
+                deleted.append(volume["Name"])
+        finally:
+            self._pruning = False
+        self._events.emit("volume", "prune", "", {"reclaimed": str(reclaimed)})
+        return {"VolumesDeleted": deleted, "SpaceReclaimed": reclaimed}
 
     def reference(self, name: str, container_id: str) -> None:
         """Note that a container uses the volume."""
@@ -156,38 +222,5 @@ class Volumes:
         return set(self._users.get(name, ()))
 
 
-def _discard(folder: Path, tmp: Path) -> None:
-    """Remove a folder in the background, however much a container has put there, and however deep."""
-    doomed = tmp / f"gone-{secrets.token_hex(8)}"
-    try:
-        folder.rename(doomed)
-    except OSError:  # another file system
-        remove(str(folder))
-        return
-    threading.Thread(target=remove, args=(str(doomed),), name="remove", daemon=True).start()
-
-
-def _check_name(name: str) -> None:
-    if len(name) == 1:
-        raise InvalidParameter(
-            "volume name is too short, names should be at least two alphanumeric characters"
-        )
-    if not _NAME.match(name):
-        raise InvalidParameter(
-            f'"{name}" includes invalid characters for a local volume name, only '
-            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, '
-            "use absolute path"
-        )
-
-
-def _check_options(options: dict[str, str]) -> None:
-    for option in options:
-        if option not in _OPTIONS:
-            raise InvalidParameter(f'invalid option: "{option}"')
-    if "size" in options:
-        raise InvalidParameter("quota size requested but no quota support")
-    if "type" in options and "device" not in options:
-        raise InvalidParameter('missing required option: "device"')
-    for needed in ("device", "type"):
-        if "o" in options and needed not in options:
-            raise InvalidParameter(f'missing required option: "{needed}"')
+def _remove_behind(path: str) -> None:
+    threading.Thread(target=remove, args=(path,), name="remove", daemon=True).start()

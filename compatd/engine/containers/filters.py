@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from compatd.engine import timestamps
 from compatd.engine.containers.model import Container
 from compatd.engine.errors import EngineError, InvalidParameter
+from compatd.engine.labels import matches_labels
 
 if TYPE_CHECKING:
     from compatd.engine.containers.service import Containers
@@ -91,15 +92,6 @@ def _ids(containers: "Containers", values: list[str]) -> Test:
         except EngineError:
             continue
     return lambda container: container.id in found
-
-
-def matches_labels(wanted: list[str] | None, labels: dict[str, str]) -> bool:
-    """Whether all of `key` or `key=value` are among the labels."""
-    for entry in wanted or []:
-        key, equals, value = entry.partition("=")
-        if key not in labels or (equals and labels[key] != value):
-            return False
-    return True
 
 
 def _status(values: list[str]) -> Test:

@@ -7,9 +7,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from compatd.engine.containers import exits, links, mountpoints, sizes, start, stop
-from compatd.engine.containers.filters import matches_labels, until_moment
+from compatd.engine.containers.filters import until_moment
 from compatd.engine.containers.model import Container
 from compatd.engine.errors import Conflict, EngineError, InvalidParameter
+from compatd.engine.labels import matches_labels
 
 if TYPE_CHECKING:
     from compatd.engine.containers.service import Containers

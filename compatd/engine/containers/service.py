@@ -54,7 +54,7 @@ class Containers:
     ) -> None:
         self.config, self.events, self.images = config, events, images
         self.networks, self.volumes, self.runtime, self.storage = networks, volumes, runtime, storage
-        self.volume_mounts = VolumeMounts(runtime)
+        self.volume_mounts = volumes.mounts = VolumeMounts(runtime)
         self.registry = Registry(store.containers)
         self.health = health.Health(self)
         self.info = sysinfo.detect()

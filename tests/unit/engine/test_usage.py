@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from compatd.engine.containers.sizes import folder_size
 from compatd.engine.errors import InvalidParameter
+from compatd.engine.foldersize import folder_size
 from compatd.engine.usage import Usage
 
 Json = dict[str, Any]
