@@ -355,7 +355,7 @@ class Runtime:
         sweep.remove_bundle(bundle)
 
     async def worker(self, function: str, arguments: dict[str, Any], fds: Sequence[int] = ()) -> Any:
-        """Run `runtime.storage.x:function(arguments, fds)` in a process; see `workers.run`."""
+        """Run `runtime.storage.x:function(arguments, fds)` (or `runtime.net.live:…`) in a process; see `workers.run`."""
         return await workers.run(self._zygote, function, arguments, fds)
 
 

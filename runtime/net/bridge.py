@@ -1,5 +1,6 @@
-"""The host's side of a bridge network: the bridge, its address and the sysctls that it needs."""
+"""The host's side of a bridge network: the bridge, its addresses and the sysctls that it needs."""
 
+import ipaddress
 import secrets
 import socket
 from pathlib import Path
@@ -8,12 +9,16 @@ from runtime.net import rtnetlink
 from runtime.net.plan import write_sysctl
 
 
-def ensure_bridge(name: str, address: str, mtu: int = 0) -> int:
-    """Makes the bridge `name` with `address` ("172.17.0.1/16") and brings it up; answers its index.
+def ensure_bridge(name: str, addresses: list[str], mtu: int = 0, *, keep_ipv4: bool = False) -> int:
+    """Makes the bridge `name` with `addresses` ("172.17.0.1/16", "fd00::1/64") and brings it up; its index.
 
-    A bridge that is there is kept with its ports; other IPv4 addresses are taken from it.
-    Raises OSError that names the step; EEXIST when a link of that name is no bridge.
+    A bridge that is there is kept with its ports; other IPv4 addresses (not with `keep_ipv4`, for
+    `inhibit_ipv4`) and other global IPv6 addresses are taken from it. Without an IPv6 address among those
+    given IPv6 is left as it is. Raises OSError that names the step; EEXIST when a link of that name is no
+    bridge.
     """
+    addresses = [str(ipaddress.ip_interface(a)) for a in addresses]
+    six = any(":" in a for a in addresses)
     with rtnetlink.open_route() as sock:
         link = find_link(name)
         if link is None:
@@ -23,14 +28,18 @@ def ensure_bridge(name: str, address: str, mtu: int = 0) -> int:
         elif link != "bridge":
             raise FileExistsError(17, f"add bridge {name}: a link of that name is no bridge")
         index = socket.if_nametoindex(name)
+        if six:
+            # Also an address of a link that is down needs IPv6 on.
+            _ipv6_sysctl(name, "disable_ipv6", "0")
         there = rtnetlink.addresses(sock, index)
-        requests = [rtnetlink.delete_address(index, a) for a in there if ":" not in a and a != address]
-        if address not in there:
-            requests.append(rtnetlink.add_address(index, address))
+        old = [a for a in there if a not in addresses and not (keep_ipv4 and ":" not in a)]
+        old = [a for a in old if ":" not in a or not ipaddress.ip_interface(a).is_link_local]
+        requests = [rtnetlink.delete_address(index, a) for a in old]
+        requests += [rtnetlink.add_address(index, a) for a in addresses if a not in there]
         if mtu and link is None:
             requests.append(rtnetlink.set_link(name, mtu=mtu))
         requests.append(rtnetlink.set_link(name, up=True))
-        _no_router_advertisements(name)
+        _ipv6_sysctl(name, "accept_ra", "0")
         sock.run(requests)
     return index
 
@@ -43,12 +52,24 @@ def allow_loopback(name: str) -> None:
     write_sysctl(f"net/ipv4/conf/{name}/route_localnet", "1")
 
 
-def enable_forwarding() -> bool:
-    """Switches net.ipv4.ip_forward on; answers False when it was. Raises OSError."""
-    if Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1":
+def enable_forwarding(family: int = 4) -> bool:
+    """Switches the forwarding of IPv4 or IPv6 (6) on; answers False when it was. Raises OSError."""
+    key = "net/ipv4/ip_forward" if family == 4 else "net/ipv6/conf/all/forwarding"
+    if Path(f"/proc/sys/{key}").read_text().strip() == "1":
         return False
-    write_sysctl("net.ipv4.ip_forward", "1")
+    write_sysctl(key, "1")
     return True
+
+
+def has_ipv6() -> bool:
+    """Whether the kernel has IPv6."""
+    return Path("/proc/sys/net/ipv6").exists()
+
+
+def isolate(name: str, *, on: bool) -> None:
+    """With icc=false the bridge's ports are isolated from each other; then the host answers ARP for all of
+    them and routes between them, so that the firewall's table can let linked containers through."""
+    write_sysctl(f"net/ipv4/conf/{name}/proxy_arp_pvlan", "1" if on else "0")
 
 
 def find_link(name: str) -> str | None:
@@ -94,8 +115,8 @@ def delete_link(name: str) -> None:
                 raise
 
 
-def _no_router_advertisements(name: str) -> None:
+def _ipv6_sysctl(name: str, key: str, value: str) -> None:
     try:
-        write_sysctl(f"net/ipv6/conf/{name}/accept_ra", "0")
+        write_sysctl(f"net/ipv6/conf/{name}/{key}", value)
     except FileNotFoundError:
         pass  # a kernel without IPv6

@@ -1,23 +1,27 @@
 """Other programs' forward chains: a packet must be accepted by every table, so one that drops stops ours.
 
-iptables' FORWARD chain (which is `ip filter FORWARD` in nf_tables) drops by default where ufw is on, or where
-dockerd ran before; there the bridge gets two accepting rules, where dockerd puts its own. Our own table has
-decided already what may go to a container.
+iptables' FORWARD chain (`ip filter FORWARD` and `ip6 filter FORWARD` in nf_tables) drops by default where ufw
+is on, or where dockerd ran before; there each bridge gets two accepting rules, where dockerd puts its own.
+Our own table has decided already what may go to a container. DOCKER-USER comes before them: people keep
+rules there that are to be asked before dockerd's.
 """
 
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from runtime.net import nfnetlink as nf
 from runtime.net import nft_expressions as x
-from runtime.net.netlink import NLM_F_APPEND, NLM_F_CREATE, attr, attr_str, attributes, nested
+from runtime.net.netlink import NLM_F_APPEND, NLM_F_CREATE, Request, attr, attr_str, attributes, nested
 
-_FAMILIES = {1: "inet", 2: "ip"}
-_USER_CHAIN = b"DOCKER-USER\0"  # where people keep rules that come before dockerd's, and so before ours
+_FAMILIES = {1: "inet", nf.NFPROTO_IPV4: "ip", nf.NFPROTO_IPV6: "ip6"}
+NUMBERS = {4: nf.NFPROTO_IPV4, 6: nf.NFPROTO_IPV6}
+USER_CHAIN = "DOCKER-USER"
+IPTABLES = ("ip filter FORWARD", "ip6 filter FORWARD")
 
 
 class Chain(NamedTuple):
-    """A base chain at the forward hook that sees IPv4."""
+    """A base chain at the forward hook that sees IPv4 or IPv6."""
 
     family: str
     table: str
@@ -26,6 +30,12 @@ class Chain(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.family} {self.table} {self.name}"
+
+
+class _Rule(NamedTuple):
+    handle: bytes
+    text: str  # its comment
+    target: str  # the chain that it jumps to
 
 
 def chains() -> list[Chain]:
@@ -46,26 +56,96 @@ def chains() -> list[Chain]:
     return found
 
 
-def accept_bridge(bridge: str) -> None:
-    """Adds the bridge's two rules to iptables' FORWARD chain, once. Raises OSError."""
-    text = nf.comment(f"compatd {bridge}")
-    kind = nf.NFNL_SUBSYS_NFTABLES << 8 | nf.GETRULE
-    head = struct.pack("!BBH", nf.NFPROTO_IPV4, 0, 0) + attr_str(1, "filter") + attr_str(2, "FORWARD")
-    behind: bytes | None = None
+def in_use(version: int) -> bool:
+    """Whether iptables' FORWARD chain is there in nf_tables."""
+    return _has_chain(NUMBERS[version])
+
+
+def ensure_user_chain(version: int) -> bool:
+    """Makes `iptables -N DOCKER-USER` and `iptables -I FORWARD -j DOCKER-USER` true, as dockerd does, in the
+    way that `iptables-nft` reads; answers whether anything was missing. Raises OSError."""
+    family = NUMBERS[version]
     with nf.NftSocket() as sock:
-        for _, body in sock.dump(kind, head, "list rules of ip filter FORWARD"):
-            a = attributes(body[4:])
-            if a.get(7) == text:
-                return
-            if _USER_CHAIN in a.get(4, b""):
-                behind = a[3]
-        rules = []
-        for key in (x.META_IIFNAME, x.META_OIFNAME):
-            expressions = [*x.interface(key, bridge), x.counter(), x.accept()]
-            parts = [attr_str(1, "filter"), attr_str(2, "FORWARD"), nested(4, *expressions), attr(7, text)]
-            flags = NLM_F_CREATE
-            if behind is not None:  # after that rule; without a position: first of all
-                parts.append(attr(6, behind))
-                flags |= NLM_F_APPEND
-            rules.append(nf.message(nf.NEWRULE, flags, f"accept {bridge} in ip filter FORWARD", *parts))
-        sock.commit(rules)
+        present = _rules(sock, family)
+        if any(rule.target == USER_CHAIN for rule in present):
+            return False
+        jump = [x.counter(), x.jump(USER_CHAIN)]
+        sock.commit(
+            [
+                nf.new_table("filter", family),
+                # Without a policy one that is there keeps its own.
+                *([] if _has_chain(family) else [_forward_chain(family)]),
+                nf.new_chain("filter", USER_CHAIN, family=family),
+                _first(family, jump, "", f"jump to {USER_CHAIN}"),
+            ]
+        )
+    return True
+
+
+def accept_bridges(owner: str, bridges: Iterable[str], version: int) -> bool:
+    """Gives the bridges their two rules in iptables' FORWARD chain where that drops by default, and takes
+    away those of bridges that are not (any more) among them; `owner` tells the rules of several daemons
+    apart. Answers whether anything was changed. Raises OSError."""
+    family = NUMBERS[version]
+    drops = any(c.drops for c in chains() if str(c) == f"{_FAMILIES[family]} filter FORWARD")
+    wanted = {f"{owner} {bridge}": bridge for bridge in bridges} if drops else {}
+    with nf.NftSocket() as sock:
+        present = _rules(sock, family)
+        here = {rule.text for rule in present}
+        behind = next((rule.handle for rule in present if rule.target == USER_CHAIN), None)
+        requests = [
+            _delete(family, rule)
+            for rule in present
+            if rule.text.startswith(owner + " ") and rule.text not in wanted
+        ]
+        for text, bridge in wanted.items():
+            if text in here:
+                continue
+            for key in (x.META_IIFNAME, x.META_OIFNAME):
+                expressions = [*x.interface(key, bridge), x.counter(), x.accept()]
+                requests.append(_first(family, expressions, text, f"accept {bridge}", behind))
+        sock.commit(requests)
+        return bool(requests)
+
+
+def _forward_chain(family: int) -> Request:
+    return nf.new_chain("filter", "FORWARD", "filter", nf.HOOK_FORWARD, 0, nf.NF_ACCEPT, family=family)
+
+
+def _has_chain(family: int) -> bool:
+    return any(str(c) == f"{_FAMILIES[family]} filter FORWARD" for c in chains())
+
+
+def _rules(sock: nf.NftSocket, family: int) -> list[_Rule]:
+    kind = nf.NFNL_SUBSYS_NFTABLES << 8 | nf.GETRULE
+    where = nf.message(nf.GETRULE, 0, "", attr_str(1, "filter"), attr_str(2, "FORWARD"), family=family)
+    try:
+        answers = list(sock.dump(kind, where.body, "list rules of filter FORWARD"))
+    except FileNotFoundError:
+        return []
+    found = []
+    for _, body in answers:
+        a = attributes(body[4:])
+        text = a.get(7, b"")[2:].split(b"\0")[0].decode(errors="replace")
+        target = USER_CHAIN if USER_CHAIN.encode() + b"\0" in a.get(4, b"") else ""
+        found.append(_Rule(a[3], text, target))
+    return found
+
+
+def _first(
+    family: int, expressions: list[bytes], text: str, what: str, behind: bytes | None = None
+) -> Request:
+    """Puts a rule first of all, or behind the one with that handle."""
+    parts = [attr_str(1, "filter"), attr_str(2, "FORWARD"), nested(4, *expressions)]
+    if text:
+        parts.append(attr(7, nf.comment(text)))
+    flags = NLM_F_CREATE
+    if behind is not None:
+        parts.append(attr(6, behind))
+        flags |= NLM_F_APPEND
+    return nf.message(nf.NEWRULE, flags, f"{what} in filter FORWARD", *parts, family=family)
+
+
+def _delete(family: int, rule: _Rule) -> Request:
+    parts = [attr_str(1, "filter"), attr_str(2, "FORWARD"), attr(3, rule.handle)]
+    return nf.message(nf.DELRULE, 0, f"delete rule ({rule.text})", *parts, family=family)

@@ -129,14 +129,13 @@ class NetlinkSocket:
 
     def receive(self) -> Iterator[tuple[int, int, bytes]]:
         """The messages of one datagram as (kind, sequence, body)."""
-        data = self.sock.recv(1 << 17)
-        at = 0
-        while at + 16 <= len(data):
-            size, kind, _, sequence, _ = _HEADER.unpack_from(data, at)
-            if size < 16:
-                return
-            yield kind, sequence, data[at + 16 : at + size]
-            at += (size + 3) & ~3
+        for kind, sequence, _, body in _messages(self.sock.recv(1 << 17)):
+            yield kind, sequence, body
+
+    def heard(self) -> Iterator[tuple[int, int, bytes]]:
+        """As `receive`, for a member of a multicast group: (kind, port ID of who caused it, body)."""
+        for kind, _, port, body in _messages(self.sock.recv(1 << 17)):
+            yield kind, port, body
 
     def run(self, requests: list[Request]) -> None:
         """Sends all requests in one write and checks each acknowledgement.
@@ -144,6 +143,8 @@ class NetlinkSocket:
         rtnetlink goes on after a failed message, so an error tells of the first that failed.
         Raises OSError(errno, "what: reason").
         """
+        if not requests:
+            return
         first = self.sequence
         self.sequence += len(requests)
         self.send(b"".join(r.encode(first + i, NLM_F_ACK) for i, r in enumerate(requests)))
@@ -178,6 +179,16 @@ class NetlinkSocket:
                         raise oserror(error, what)
                     return
                 yield answer, data
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    at = 0
+    while at + 16 <= len(data):
+        size, kind, _, sequence, port = _HEADER.unpack_from(data, at)
+        if size < 16:
+            return
+        yield kind, sequence, port, data[at + 16 : at + size]
+        at += (size + 3) & ~3
 
 
 def oserror(error: int, what: str) -> OSError:

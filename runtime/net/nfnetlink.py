@@ -26,17 +26,17 @@ NETLINK_NETFILTER = 12
 NFNL_SUBSYS_NFTABLES = 10
 NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END = 16, 17
 NEWTABLE, GETTABLE, DELTABLE = 0, 1, 2
-NEWCHAIN, GETCHAIN = 3, 4
-NEWRULE, GETRULE = 6, 7
-NEWSET = 9
+NEWCHAIN, GETCHAIN, DELCHAIN = 3, 4, 5
+NEWRULE, GETRULE, DELRULE = 6, 7, 8
+NEWSET, DELSET = 9, 11
 NEWSETELEM, GETSETELEM, DELSETELEM = 12, 13, 14
 NF_ACCEPT, NF_DROP, NFT_JUMP = 1, 0, -3
 HOOK_PREROUTING, HOOK_INPUT, HOOK_FORWARD, HOOK_OUTPUT, HOOK_POSTROUTING = range(5)
 NFT_SET_MAP = 8
-NFPROTO_IPV4 = socket.AF_INET
+NFPROTO_IPV4, NFPROTO_IPV6 = socket.AF_INET, socket.AF_INET6
 
 # Types as `nft` numbers them (a concatenation shifts by 6 bits), so that it can show the sets.
-TYPE_IPV4_ADDR, TYPE_INET_PROTO, TYPE_INET_SERVICE, TYPE_IFNAME = 7, 12, 13, 41
+TYPE_IPV4_ADDR, TYPE_IPV6_ADDR, TYPE_INET_PROTO, TYPE_INET_SERVICE, TYPE_IFNAME = 7, 8, 12, 13, 41
 
 # User data of a set: its keys are in host byte order. Without it `nft` shows interface names as "".
 _HOST_ORDER = bytes((0, 4)) + struct.pack("=I", 1)
@@ -62,18 +62,26 @@ def comment(text: str, kind: int = 0) -> bytes:
     return bytes((kind, len(raw))) + raw
 
 
-def new_table(table: str) -> Request:
+def new_table(table: str, family: int = NFPROTO_IPV4) -> Request:
     """Makes the table, or leaves the one that is there."""
-    return message(NEWTABLE, NLM_F_CREATE, f"add table {table}", attr_str(1, table), attr_be32(2, 0))
+    parts = [attr_str(1, table), attr_be32(2, 0)]
+    return message(NEWTABLE, NLM_F_CREATE, f"add table {table}", *parts, family=family)
 
 
-def delete_table(table: str) -> Request:
+def delete_table(table: str, family: int = NFPROTO_IPV4) -> Request:
     """Deletes the table with all it holds."""
-    return message(DELTABLE, 0, f"delete table {table}", attr_str(1, table))
+    return message(DELTABLE, 0, f"delete table {table}", attr_str(1, table), family=family)
 
 
 def new_chain(
-    table: str, name: str, kind: str = "", hook: int = 0, priority: int = 0, policy: int = NF_ACCEPT
+    table: str,
+    name: str,
+    kind: str = "",
+    hook: int = 0,
+    priority: int = 0,
+    policy: int = NF_ACCEPT,
+    *,
+    family: int = NFPROTO_IPV4,
 ) -> Request:
     """A chain; with `kind` ("nat", "filter") a base chain at `hook` and `priority`."""
     parts = [attr_str(1, table), attr_str(3, name)]
@@ -83,11 +91,17 @@ def new_chain(
             attr_be32(5, policy),
             attr_str(7, kind),
         ]
-    return message(NEWCHAIN, NLM_F_CREATE, f"add chain {table} {name}", *parts)
+    return message(NEWCHAIN, NLM_F_CREATE, f"add chain {table} {name}", *parts, family=family)
 
 
 def new_set(
-    table: str, name: str, number: int, key: tuple[int, int], data: tuple[int, int] | None = None
+    table: str,
+    name: str,
+    number: int,
+    key: tuple[int, int],
+    data: tuple[int, int] | None = None,
+    *,
+    family: int = NFPROTO_IPV4,
 ) -> Request:
     """A set, or with `data` a map. `key` and `data` are (type number, length in bytes); `number` is any
     that no other set of the batch has."""
@@ -103,7 +117,7 @@ def new_set(
     parts.append(attr_be32(10, number))
     if key[0] == TYPE_IFNAME:
         parts.append(attr(13, _HOST_ORDER))
-    return message(NEWSET, NLM_F_CREATE, f"add set {table} {name}", *parts)
+    return message(NEWSET, NLM_F_CREATE, f"add set {table} {name}", *parts, family=family)
 
 
 def element(key: bytes, data: bytes | None = None, text: str = "") -> bytes:
@@ -116,7 +130,9 @@ def element(key: bytes, data: bytes | None = None, text: str = "") -> bytes:
     return nested(1, *parts)
 
 
-def elements(table: str, name: str, items: Iterable[bytes], *, delete: bool = False) -> list[Request]:
+def elements(
+    table: str, name: str, items: Iterable[bytes], *, delete: bool = False, family: int = NFPROTO_IPV4
+) -> list[Request]:
     """Adds or deletes elements; as many messages as their 64 KiB attributes need."""
     kind, flags, verb = (DELSETELEM, 0, "delete") if delete else (NEWSETELEM, NLM_F_CREATE, "add")
     requests: list[Request] = []
@@ -125,7 +141,8 @@ def elements(table: str, name: str, items: Iterable[bytes], *, delete: bool = Fa
 
     def finish() -> None:
         what = f"{verb} elements of {table} {name}"
-        requests.append(message(kind, flags, what, attr_str(1, table), attr_str(2, name), nested(3, *part)))
+        parts = [attr_str(1, table), attr_str(2, name), nested(3, *part)]
+        requests.append(message(kind, flags, what, *parts, family=family))
 
     for item in items:
         if size + len(item) > 60_000:
@@ -138,12 +155,15 @@ def elements(table: str, name: str, items: Iterable[bytes], *, delete: bool = Fa
     return requests
 
 
-def new_rule(table: str, chain: str, expressions: list[bytes], text: str = "") -> Request:
+def new_rule(
+    table: str, chain: str, expressions: list[bytes], text: str = "", *, family: int = NFPROTO_IPV4
+) -> Request:
     """Appends a rule made of `runtime.net.nft_expressions`, with a comment."""
     parts = [attr_str(1, table), attr_str(2, chain), nested(4, *expressions)]
     if text:
         parts.append(attr(7, comment(text)))
-    return message(NEWRULE, NLM_F_CREATE | NLM_F_APPEND, f"add rule {table} {chain} ({text})", *parts)
+    what = f"add rule {table} {chain} ({text})"
+    return message(NEWRULE, NLM_F_CREATE | NLM_F_APPEND, what, *parts, family=family)
 
 
 class NftSocket(NetlinkSocket):

@@ -6,18 +6,25 @@ Registers: 1 is the first 16-byte one; 8, 9, 10 … are its 4-byte quarters, so 
 """
 
 import struct
+from collections.abc import Callable
 
-from runtime.net.netlink import attr, attr_be32, attr_str, nested
+from runtime.net.netlink import Request, attr, attr_be32, attr_str, nested
 from runtime.net.nfnetlink import NF_ACCEPT, NF_DROP, NFT_JUMP
 
-REG, REG_2, REG_SECOND, REG_THIRD = 1, 2, 9, 10
+REG, REG_2 = 1, 2
 NETWORK_HEADER, TRANSPORT_HEADER = 1, 2
-IP_SOURCE, IP_DESTINATION, DESTINATION_PORT = 12, 16, 2
-META_IIFNAME, META_OIFNAME, META_L4PROTO = 6, 7, 16
+DESTINATION_PORT = 2
+Rule = Callable[..., Request]
+META_MARK, META_IIFNAME, META_OIFNAME, META_L4PROTO = 3, 6, 7, 16
 CT_STATE, CT_STATUS = 0, 2
 CT_ESTABLISHED_RELATED = 2 | 4
 IPS_DST_NAT = 0x20
 RTN_LOCAL = 2
+
+
+def register(offset: int) -> int:
+    """The 4-byte register `offset` bytes into a key that begins in REG."""
+    return 8 + offset // 4 if offset else REG
 
 
 def expression(name: str, *parts: bytes) -> bytes:
@@ -76,8 +83,11 @@ def ifname(name: str) -> bytes:
 
 
 def address_in(offset: int, network: bytes, bits: bytes, *, equal: bool = True) -> list[bytes]:
-    """The IPv4 address at `offset` is, or is not, in a network given as address and mask."""
-    return [payload(NETWORK_HEADER, offset, 4), mask(bits), compare(network, equal=equal)]
+    """The address at `offset` is, or is not, in a network given as address and mask."""
+    load = payload(NETWORK_HEADER, offset, len(network))
+    if bits.strip(b"\xff"):
+        return [load, mask(bits), compare(network, equal=equal)]
+    return [load, compare(network, equal=equal)]  # one address; `nft` shows it so
 
 
 def ct_bits(key: int, bits: int) -> list[bytes]:
@@ -86,15 +96,27 @@ def ct_bits(key: int, bits: int) -> list[bytes]:
     return [load, mask(struct.pack("=I", bits)), compare(bytes(4), equal=False)]
 
 
+def mark_is(value: int, bits: int) -> list[bytes]:
+    """The packet's mark, as far as `bits` go, is `value`."""
+    load = [meta(META_MARK), mask(struct.pack("=I", bits))]
+    return [*(load if bits != 0xFFFFFFFF else load[:1]), compare(struct.pack("=I", value))]
+
+
 def destination_is_local() -> list[bytes]:
     """`fib daddr type local`: the packet is for an address of this host."""
     fib = expression("fib", attr_be32(3, 2), attr_be32(2, 3), attr_be32(1, REG))
     return [fib, compare(struct.pack("=I", RTN_LOCAL))]
 
 
-def dnat() -> bytes:
-    """New destination from registers 1 (address) and 9 (port)."""
-    return expression("nat", attr_be32(1, 1), attr_be32(2, 2), attr_be32(3, REG), attr_be32(5, REG_SECOND))
+def dnat(family: int, port: int) -> bytes:
+    """New destination: the address in REG and the port in register `port`. `family` is NFPROTO_*."""
+    return expression("nat", attr_be32(1, 1), attr_be32(2, family), attr_be32(3, REG), attr_be32(5, port))
+
+
+def snat(family: int, address: bytes) -> list[bytes]:
+    """New source: that address."""
+    load = expression("immediate", attr_be32(1, REG), nested(2, attr(1, address)))
+    return [load, expression("nat", attr_be32(1, 0), attr_be32(2, family), attr_be32(3, REG))]
 
 
 def masquerade() -> bytes:

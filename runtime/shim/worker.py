@@ -1,4 +1,4 @@
-"""A worker: one function of `runtime.storage` run in a process of its own, forked from the zygote."""
+"""A worker: one function of `runtime.storage` or `runtime.net.live` run in a process of its own, forked from the zygote."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 #: Only functions of these modules may be asked for.
-ALLOWED = "runtime.storage."
+ALLOWED = ("runtime.storage.", "runtime.net.live", "runtime.net.dns")
 
 
 class Refused(Exception):

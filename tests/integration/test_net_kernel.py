@@ -44,8 +44,8 @@ def names() -> set[str]:
 
 
 def test_bridge_as_others_see_it(lab: Lab) -> None:
-    index = bridge.ensure_bridge("docker0", "172.17.0.1/16", 1400)
-    assert bridge.ensure_bridge("docker0", "172.17.0.1/16") == index
+    index = bridge.ensure_bridge("docker0", ["172.17.0.1/16"], 1400)
+    assert bridge.ensure_bridge("docker0", ["172.17.0.1/16"]) == index
     with IPRoute() as ip:
         (link,) = ip.link("get", index=index)
         assert link.get_attr("IFLA_MTU") == 1400
@@ -54,7 +54,7 @@ def test_bridge_as_others_see_it(lab: Lab) -> None:
         (address,) = [a for a in ip.get_addr(index=index) if a["family"] == socket.AF_INET]
         assert (address.get_attr("IFA_ADDRESS"), address["prefixlen"]) == ("172.17.0.1", 16)
         assert address.get_attr("IFA_BROADCAST") == "172.17.255.255"
-    bridge.ensure_bridge("docker0", "10.9.0.1/24")
+    bridge.ensure_bridge("docker0", ["10.9.0.1/24"])
     assert bridge.ipv4_address("docker0") == "10.9.0.1/24"
     assert bridge.routed_networks() == ["10.9.0.0/24", "198.51.100.0/24"]
     assert bridge.routed_networks(without="docker0") == ["198.51.100.0/24"]
@@ -65,11 +65,11 @@ def test_bridge_as_others_see_it(lab: Lab) -> None:
 
 def test_a_link_that_is_no_bridge_is_left_alone(lab: Lab) -> None:
     with pytest.raises(FileExistsError, match="no bridge"):
-        bridge.ensure_bridge("uplink", "172.17.0.1/16")
+        bridge.ensure_bridge("uplink", ["172.17.0.1/16"])
 
 
 def test_container_side_as_others_see_it(lab: Lab) -> None:
-    master = bridge.ensure_bridge("docker0", "172.17.0.1/16")
+    master = bridge.ensure_bridge("docker0", ["172.17.0.1/16"])
     fd = lab.new_namespace()
     home = present_namespace()
     (made,) = plan.apply(
@@ -94,7 +94,7 @@ def test_container_side_as_others_see_it(lab: Lab) -> None:
 
 
 def test_cve_2020_13401_no_router_advertisements(lab: Lab) -> None:
-    bridge.ensure_bridge("docker0", "172.17.0.1/16")
+    bridge.ensure_bridge("docker0", ["172.17.0.1/16"])
     four, six = lab.new_namespace(), lab.new_namespace()
     plan.apply({"mode": "new", "endpoints": [endpoint(2)]}, four)
     addresses = ["172.17.0.3/16", "fd00:17::3/64"]
@@ -127,7 +127,7 @@ def test_loopback_only(lab: Lab) -> None:
     ],
 )
 def test_errors_name_the_deed_and_the_thread_is_home(lab: Lab, changes: dict[str, Any], deed: str) -> None:
-    bridge.ensure_bridge("docker0", "172.17.0.1/16")
+    bridge.ensure_bridge("docker0", ["172.17.0.1/16"])
     home = present_namespace()
     before = len(os.listdir("/proc/self/fd"))
     fd = lab.new_namespace()
@@ -139,7 +139,7 @@ def test_errors_name_the_deed_and_the_thread_is_home(lab: Lab, changes: dict[str
 
 def test_table_reads_well_and_is_replaced_at_once(lab: Lab) -> None:
     firewall = nft.Firewall("compatd-test")
-    network = nft.Network("docker0", "172.17.0.0/16")
+    network = nft.Network("docker0", ("172.17.0.0/16",))
     ports = [nft.Binding("0.0.0.0", "tcp", 8080, "172.17.0.2", 80, "web")]
     local = [nft.Binding("127.0.0.1", "udp", 53, "172.17.0.3", 53)]
     firewall.rebuild([network], ports)
@@ -160,7 +160,7 @@ def test_table_reads_well_and_is_replaced_at_once(lab: Lab) -> None:
             assert line in text
     firewall.withdraw([*ports, nft.Binding("0.0.0.0", "tcp", 1, "172.17.0.9", 1)])
     assert firewall.listing() == local
-    firewall.rebuild([network, nft.Network("br1", "172.18.0.0/16", icc=False)], ports)
+    firewall.rebuild([network, nft.Network("br1", ("172.18.0.0/16",), icc=False)], ports)
     assert firewall.listing() == ports
     firewall.delete()
     assert firewall.listing() == []
@@ -196,9 +196,9 @@ def test_only_the_ports_flows_are_forgotten(lab: Lab) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         for port in (5353, 5354):
             client.sendto(b"x", ("198.51.100.2", port))
-    assert conntrack.forget_udp({5353}) == 1
-    assert conntrack.forget_udp({5353}) == 0
-    assert conntrack.forget_udp({5354, 1}) == 1
+    assert conntrack.forget({5353}) == 1
+    assert conntrack.forget({5353}) == 0
+    assert conntrack.forget({5354, 1}) == 1
 
 
 def test_daemon_start_forwards_and_makes_its_bridge(lab: Lab) -> None:

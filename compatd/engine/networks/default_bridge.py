@@ -38,12 +38,12 @@ class DefaultBridge:
     @property
     def firewall(self) -> nft.Network:
         """For the firewall's rules."""
-        return nft.Network(self.name, self.subnet, self.masquerade, self.icc)
+        return nft.Network(self.name, (self.subnet,), self.masquerade, self.icc)
 
     def open(self) -> None:
         """Makes the bridge or takes over the one that is there. Raises OSError, EngineError."""
         interface = self._address()
-        bridge.ensure_bridge(self.name, str(interface), self.mtu)
+        bridge.ensure_bridge(self.name, [str(interface)], self.mtu)
         within = self._range(interface.network)
         self.pool = addresses.AddressPool(interface.network, str(interface.ip), within)
 

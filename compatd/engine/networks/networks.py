@@ -12,8 +12,8 @@ from compatd.engine.networks import documents, files, ports
 from compatd.engine.networks.catalog import Catalog
 from compatd.engine.networks.default_bridge import DefaultBridge, mac_for
 from compatd.engine.networks.model import ContainerLike, Endpoint, Json, NetworkLease
-from compatd.engine.networks.rules import Rules
-from runtime.net import bridge
+from compatd.engine.networks.rules import Rules, table_name
+from runtime.net import nft
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Networks:
         self._ports = ports.PortAllocator()
         self._ipv6 = ports.ipv6_listenable()
         self._bridge = None if config.bridge == "none" else DefaultBridge(config)
-        self._rules: Rules | None = None  # None with --iptables=false
+        self._rules: Rules | None = None
 
     # Start and stop of the daemon
 
@@ -58,9 +58,9 @@ class Networks:
             except (EngineError, TypeError, ValueError) as e:
                 log.warning("forgetting endpoint %s: %s", endpoint_id, e)
                 self._store.endpoints.delete(endpoint_id)
-        enabled = bool(self._config.ip_forward) and bridge.enable_forwarding()
-        if self._config.iptables:
-            self._rules = Rules(self._bridge, self._endpoints, enabled_forwarding=enabled)
+        table = table_name(self._bridge.name if self._bridge is not None else "")
+        self._rules = Rules(self, self._config, table=table)
+        self._rules.watch()
 
     async def close(self) -> None:
         """Lets go of sockets. Bridge, rules and addresses stay for containers that live on."""
@@ -72,6 +72,14 @@ class Networks:
         """Writes the whole table anew, at one moment; also after another program has thrown it away."""
         if self._rules is not None:
             self._rules.refresh()
+
+    def firewall_networks(self) -> list[nft.Network]:
+        """For `Rules`: all bridge networks."""
+        return [self._bridge.firewall] if self._bridge is not None else []
+
+    def all_endpoints(self) -> list[Endpoint]:
+        """For `Rules`."""
+        return list(self._endpoints.values())
 
     def finish_forgetting(self) -> None:
         """Waits until the UDP flows of all ports published and withdrawn so far are forgotten."""

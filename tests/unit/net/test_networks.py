@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from compatd.engine.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
-from compatd.engine.networks import NetworkLease, Networks, default_bridge, ports, table_name
+from compatd.engine.networks import (
+    NetworkLease,
+    Networks,
+    default_bridge,
+    hostchains,
+    ports,
+    rules,
+    table_name,
+)
 from compatd.engine.networks.addresses import AddressPool
 from runtime.net import bridge, conntrack, forward, nft
 from tests.integration.net_lab import Events, Tables, config, container
@@ -19,15 +27,20 @@ from tests.integration.net_lab import Events, Tables, config, container
 class FakeFirewall:
     """Keeps what the kernel would."""
 
-    def __init__(self, table: str) -> None:
+    port_id = 1
+
+    def __init__(self, table: str, families: tuple[int, ...]) -> None:
         self.table = table
+        self.families = families
         self.ports: list[nft.Binding] = []
         self.fail: OSError | None = None
 
-    def rebuild(self, networks: list[nft.Network], bindings: list[nft.Binding], *, router: bool) -> None:
-        self.networks, self.ports, self.router = networks, list(bindings), router
+    def rebuild(
+        self, networks: list[nft.Network], bindings: list[nft.Binding], links: object, *, options: nft.Options
+    ) -> None:
+        self.networks, self.ports, self.options = networks, list(bindings), options
 
-    def publish(self, bindings: list[nft.Binding]) -> None:
+    def publish(self, bindings: list[nft.Binding], links: object) -> None:
         if self.fail:
             raise self.fail
         self.ports += bindings
@@ -47,8 +60,11 @@ def _no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(default_bridge.DefaultBridge, "open", open_bridge)
     monkeypatch.setattr(nft, "Firewall", FakeFirewall)
     monkeypatch.setattr(bridge, "allow_loopback", lambda name: None)
-    monkeypatch.setattr(bridge, "enable_forwarding", lambda: False)
-    monkeypatch.setattr(conntrack, "forget_udp", lambda ports: 0)
+    monkeypatch.setattr(bridge, "enable_forwarding", lambda version=4: False)
+    monkeypatch.setattr(bridge, "isolate", lambda name, *, on: None)
+    monkeypatch.setattr(hostchains.HostChains, "ensure", lambda self, bridges: None)
+    monkeypatch.setattr(rules.Rules, "watch", lambda self: None)
+    monkeypatch.setattr(conntrack, "forget", lambda ports, addresses, still: 0)
     monkeypatch.setattr(forward, "chains", list)
     monkeypatch.setattr(ports, "hold", lambda ip, port, protocol: socket.socket())
     monkeypatch.setattr(ports, "ipv6_listenable", lambda: True)
@@ -264,7 +280,7 @@ def test_daemon_without_a_bridge() -> None:
 def test_each_daemon_has_its_table() -> None:
     assert World().firewall.table == table_name("docker0") == "compatd"
     assert World(bridge="other0").firewall.table == "compatd-other0"
-    assert World(iptables=False).firewall is None
+    assert World(iptables=False).firewall.families == ()
 
 
 def test_settings_of_a_container_that_does_not_run(world: World) -> None:
@@ -277,22 +293,3 @@ def test_settings_of_a_container_that_does_not_run(world: World) -> None:
     assert stopped["IPAddress"] == ""
     joined = world.networks.idle_settings(container("y", NetworkMode="container:web"))
     assert joined["Networks"] == {}
-
-
-def test_host_that_forwards_for_us_only_is_no_router(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert World().firewall.router
-    monkeypatch.setattr(bridge, "enable_forwarding", lambda: True)
-    assert not World().firewall.router
-    monkeypatch.setattr(bridge, "enable_forwarding", lambda: False)
-    monkeypatch.setattr(forward, "chains", lambda: [forward.Chain("ip", "compatd", "forward", True)])
-    assert not World().firewall.router  # as before the restart
-
-
-def test_forward_chain_of_iptables_lets_the_bridge_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    accepted: list[str] = []
-    monkeypatch.setattr(forward, "accept_bridge", accepted.append)
-    for drops in (False, True):
-        chain = forward.Chain("ip", "filter", "FORWARD", drops)
-        monkeypatch.setattr(forward, "chains", lambda chain=chain: [chain])
-        assert World().firewall.router
-    assert accepted == ["docker0"]
