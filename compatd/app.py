@@ -1,36 +1,47 @@
 """The composition root: builds engine and server, starts them in order, stops them in order."""
 
 import asyncio
-import contextlib
 import gc
 import logging
 import os
 import resource
-import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from compatd import VERSION, log, pidfile
-from compatd.config import Config, proxies
+from compatd import VERSION, listening, log, notify, pidfile
+from compatd.config import Config, proxies, told
+from compatd.config.config import DEFAULT_FILE
 from compatd.engine.engine import Engine
 from compatd.engine.errors import EngineError
 from compatd.engine.system import API_VERSION
+from compatd.listening import ListenError
+from compatd.reloader import Reloader
+from compatd.signals import Signals
 from compatd.store import StoreError
-
-DEFAULT_HOST = "unix:///var/run/docker.sock"
 
 logger = logging.getLogger("compatd")
 
 
-def run(config: Config) -> int:
-    """Serve until SIGTERM or SIGINT. Returns the process's exit code: 1 when the daemon cannot start."""
-    log.set_up("debug" if config.debug else config.log_level, config.log_format)
+def run(config: Config, flags: dict[str, Any], file: str | None) -> int:
+    """Serve until SIGTERM or SIGINT. Returns the process's exit code: 1 when the daemon cannot start.
+
+    flags, file: what `config` was made of; at SIGHUP the file is read again.
+    """
+    log.set_up("debug" if config.debug else config.log_level, config.log_format, raw=config.raw_logs)
     proxies.export(config)
+    logger.info("Starting up")
     if os.geteuid() != 0:
-        print("dockerd needs to be started with root privileges", file=sys.stderr)
+        print(
+            "dockerd needs to be started with root privileges. To run dockerd in rootless mode as an "
+            "unprivileged user, see https://docs.docker.com/go/rootless/",
+            file=sys.stderr,
+        )
         return 1
+    told.tell(config)
     factory: Callable[[], asyncio.AbstractEventLoop]
     try:
         import uvloop
@@ -38,64 +49,58 @@ def run(config: Config) -> int:
         factory = uvloop.new_event_loop
     except ImportError:
         factory = asyncio.new_event_loop
-    pid_path = Path(config.pidfile)
+    pid_path = Path(config.pidfile) if config.pidfile else None
     try:
-        pidfile.write(pid_path)
+        if pid_path:
+            pidfile.write(pid_path)
     except (pidfile.PidFileError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(_serve(config))
+            return runner.run(_serve(config, flags, file))
+    except ListenError as error:
+        print(f"failed to load listeners: {error}", file=sys.stderr)
+        return 1
     except (EngineError, StoreError, OSError) as error:
         logger.debug("start failed", exc_info=True)
         print(f"failed to start daemon: {error}", file=sys.stderr)
         return 1
     finally:
-        pidfile.remove(pid_path)
+        if pid_path:
+            pidfile.remove(pid_path)
 
 
-async def _serve(config: Config) -> int:
+async def _serve(config: Config, flags: dict[str, Any], file: str | None) -> int:
     os.umask(0o022)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, lambda: logger.info("SIGHUP: nothing is reloaded yet"))
-    engine = Engine(config)
+    signals = Signals()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a container and a client take one file each
+    sockets = await listening.load(config)
     try:
-        listeners = _listeners(config)
+        engine = Engine(config)
+    except BaseException:
+        listening.close(sockets)
+        raise
+    try:
         # the server's import is long and the engine's start waits for others: do both at once
         server_import = asyncio.to_thread(_import_server)
         await asyncio.gather(engine.open(), server_import)
-        await _answer(engine, listeners, stop)
+        signals.on_reload(Reloader(engine, flags, file or DEFAULT_FILE, named=file is not None))
+        await _answer(engine, sockets, signals)
     finally:
+        listening.close(sockets)
         await engine.close()
+    logger.info("Daemon shutdown complete")
     return 0
-
-
-def _listeners(config: Config) -> list[socket.socket]:
-    from compatd.http.listeners import listen
-
-    found = []
-    for address in config.hosts or [DEFAULT_HOST]:
-        found += listen(address, group=config.group)
-        if address.startswith("tcp://"):
-            logger.warning(
-                "API is served on %s without authentication: anyone who reaches it has root on this machine",
-                address,
-            )
-    return found
 
 
 def _import_server() -> None:
     import compatd.http.server  # noqa: F401
 
 
-async def _answer(engine: Engine, listeners: list[socket.socket], stop: asyncio.Event) -> None:
-    """Serve until `stop` is set, then let requests under way finish for a moment."""
+async def _answer(engine: Engine, sockets: list[socket.socket], signals: Signals) -> None:
+    """Serve until a signal to stop, then let requests under way finish for a moment."""
     from compatd.api import archive, build, container, exec, image, network, plugin, system, volume
     from compatd.http.server import Identity, Server
 
@@ -112,29 +117,27 @@ async def _answer(engine: Engine, listeners: list[socket.socket], stop: asyncio.
         swarm="inactive",
     )
     server = Server(engine, handlers, identity=identity)
-    await server.start(listeners)
+    await server.start(sockets, tls=_tls(engine.config))
     gc.collect()
     gc.freeze()  # what start-up made stays: later collections need not walk it
-    for listener in listeners:
-        logger.info("API listen on %s", _name(listener))
-    _notify("READY=1")
     logger.info("Daemon has completed initialization")
-    await stop.wait()
-    _notify("STOPPING=1")
-    logger.info("Processing signal 'terminated'")
+    for listener in sockets:
+        logger.info("API listen on %s", _name(listener))
+    notify.send("READY=1")
+    await signals.stop.wait()
+    notify.send("STOPPING=1")
     await server.stop(timeout=2)
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    """For the sockets that are no unix sockets. The files were looked at when the options were read."""
+    if not config.tls:
+        return None
+    from compatd.http.tls import make_context
+
+    return make_context(config.tlscert, config.tlskey, config.tlscacert, verify=config.tlsverify is not False)
 
 
 def _name(listener: socket.socket) -> str:
     address = listener.getsockname()
     return f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address)
-
-
-def _notify(state: str) -> None:
-    """Tell systemd (sd_notify(3)); without NOTIFY_SOCKET nothing happens."""
-    if "NOTIFY_SOCKET" not in os.environ:
-        return
-    with contextlib.suppress(ImportError):
-        from systemd import daemon
-
-        daemon.notify(state)

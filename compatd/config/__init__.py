@@ -1,5 +1,6 @@
 """What the daemon was told: flags and daemon.json, merged and checked."""
 
-from compatd.config.config import Config, ConfigError, load
+from compatd.config.config import Config, load
+from compatd.config.document import ConfigError
 
 __all__ = ["Config", "ConfigError", "load"]

@@ -1,22 +1,22 @@
 """Merging flags with daemon.json as dockerd does: a key given in both places is an error."""
 
+import os
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from compatd.config.options import BY_KEY, OPTIONS
-from compatd.config.values import VALUES, check_mirror
+from compatd.config.document import ConfigError, parse, read
+from compatd.config.hosts import normal_hosts
+from compatd.config.options import OPTIONS
+from compatd.config.validate import conflict_free_labels, validate, validate_start
+from compatd.config.values import VALUES, floating, plain
 
 DEFAULT_FILE = "/etc/docker/daemon.json"
-_MERGED = ("dns-opts", "labels", "log-opts", "insecure-registries", "registry-mirrors")
-"""Keys whose flag values never conflict with the file's in dockerd: they are added up instead."""
 
-_STORAGE_DRIVERS = ("overlay2", "overlay", "vfs")
+_MERGED = ("runtimes",)
+"""Keys that flags and file may both give: they are added up."""
 
-
-class ConfigError(Exception):
-    """The options cannot be used; the text is dockerd's."""
+_SECRET = ("http-proxy", "https-proxy")
+"""Keys whose values may hold a password."""
 
 
 class Config:
@@ -30,13 +30,28 @@ class Config:
     debug: bool
     log_level: str
     log_format: str
+    raw_logs: bool
+    tls: bool | None
+    tlsverify: bool | None
+    tlscacert: str
+    tlscert: str
+    tlskey: str
+    metrics_addr: str
+    min_api_version: str
+    access: list[dict[str, Any]]
+    audit_log: str
+    idle_exit: int
+    authorization_plugins: list[str]
+    userns_remap: str
     default_runtime: str
     runtimes: dict[str, dict[str, Any]]
     cgroup_parent: str
+    exec_opts: list[str]
     default_cgroupns_mode: str
     default_ipc_mode: str
     default_shm_size: int
     default_ulimits: dict[str, dict[str, Any]]
+    default_stop_timeout: int
     init: bool
     init_path: str
     live_restore: bool
@@ -47,8 +62,11 @@ class Config:
     log_opts: dict[str, str]
     cdi_spec_dirs: list[str]
     features: dict[str, bool]
+    builder: dict[str, Any]
     labels: list[str]
     storage_driver: str
+    storage_opts: list[str]
+    container_size: int  # of storage_opts, in bytes; 0: no limit
     insecure_registries: list[str]
     registry_mirrors: list[str]
     max_concurrent_downloads: int
@@ -60,15 +78,26 @@ class Config:
     no_proxy: str
     bridge: str
     bip: str
+    bip6: str
+    fixed_cidr: str
+    fixed_cidr_v6: str
+    default_gateway: str
+    default_gateway_v6: str
+    ipv6: bool
     default_address_pools: list[dict[str, Any]]
+    default_network_opts: dict[str, dict[str, str]]
     dns: list[str]
     dns_opts: list[str]
     dns_search: list[str]
-    fixed_cidr: str
+    host_gateway_ips: list[str]
     ip: str
     ip_forward: bool
     ip_masq: bool
     iptables: bool
+    ip6tables: bool
+    firewall_backend: str
+    allow_direct_routing: bool
+    bridge_accept_fwmark: str
     icc: bool
     mtu: int
     userland_proxy: bool
@@ -76,6 +105,7 @@ class Config:
 
     def __init__(self, given: dict[str, Any] | None = None) -> None:
         self.given: dict[str, Any] = dict(given or {})
+        self.container_size = 0
         for option in OPTIONS:
             value = self.given.get(option.key, option.default)
             if isinstance(value, list | dict):
@@ -104,110 +134,97 @@ def load(flags: dict[str, Any], file: str | None) -> Config:
 
     `file` None is the default file, which may be missing. Raises ConfigError with dockerd's text.
     """
-    path = Path(file or DEFAULT_FILE)
+    path = file or DEFAULT_FILE
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        if file is not None:
-            raise ConfigError(
-                f"unable to configure the Docker daemon with file {path}: "
-                f"open {path}: no such file or directory"
-            ) from None
-        return _validate(Config(flags))
-    except OSError as error:
-        raise ConfigError(
-            f"unable to configure the Docker daemon with file {path}: {error.strerror}"
-        ) from None
-    try:
-        document = parse(data)
-        return _validate(Config(_merge(flags, document)))
+        config = Config(flags)
+        document = read(path, missing_ok=file is None)
+        if document is not None:
+            config = Config(merge(flags, document))
+            try:
+                validate(config)
+            except ConfigError as error:
+                raise ConfigError(
+                    f"merged configuration validation from file and command line flags failed: {error}"
+                ) from None
     except ConfigError as error:
         raise ConfigError(f"unable to configure the Docker daemon with file {path}: {error}") from None
-
-
-def parse(data: bytes) -> dict[str, Any]:
-    """Checked daemon.json keys of `data`; an empty file has none. Raises ConfigError."""
-    if not data.strip():
-        return {}
+    _settle_tls(config, flags)
     try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise ConfigError(f"invalid JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise ConfigError("invalid JSON: an object is needed")
-    proxies = document.pop("proxies", {})
-    if not isinstance(proxies, dict):
-        raise ConfigError("proxies: an object is needed")
-    document = {**document, **proxies}
-    unknown = [key for key in document if key not in BY_KEY]
-    if unknown:
-        raise ConfigError(
-            f"the following directives don't match any configuration option: {', '.join(unknown)}"
-        )
-    checked = {}
-    for key, value in document.items():
-        try:
-            checked[key] = VALUES[BY_KEY[key].kind].check(value)
-        except ValueError as error:
-            raise ConfigError(f"{key}: {error}") from None
-    return checked
+        config.hosts = normal_hosts(config.hosts, tls=bool(config.tls))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    validate(config)
+    config.labels = conflict_free_labels(config.labels)
+    if "host-gateway-ip" in config.given:
+        config.host_gateway_ips = [config.given["host-gateway-ip"]]
+    validate_start(config)
+    return config
 
 
-def _merge(flags: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+def merge(flags: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    """Flags and the decoded file together. Raises ConfigError when both give a key."""
+    known, raw = parse(document)
     conflicts = []
-    merged = {**document, **flags}
-    for key, flag in flags.items():
-        if key not in document:
+    for option in OPTIONS:
+        key = option.key
+        if key not in flags or key not in raw or key in _MERGED:
             continue
-        value = document[key]
-        if key in _MERGED:
-            merged[key] = {**value, **flag} if isinstance(value, dict) else [*value, *flag]
-            continue
-        conflicts.append(f"{key}: (from flag: {_go(flag)}, from file: {_go(value)})")
+        flag, value = VALUES[option.kind].show(flags[key]), plain(floating(raw[key]))
+        if key in _SECRET:
+            flag, value = mask(flag), mask(value)
+        conflicts.append(f"{key}: (from flag: {flag}, from file: {value})")
+    wrong = []
+    if "host-gateway-ip" in raw:
+        if "host-gateway-ips" in raw:
+            wrong.append("host-gateway-ip and host-gateway-ips must not both be specified in the config file")
+        if "host-gateway-ips" in flags:
+            flag = plain(flags["host-gateway-ips"])
+            conflicts.append(
+                f"host-gateway-ip: (from flag: {flag}, from file: {plain(raw['host-gateway-ip'])})"
+            )
     if conflicts:
-        raise ConfigError(
+        wrong.append(
             "the following directives are specified both as a flag and in the configuration file: "
             + ", ".join(conflicts)
         )
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    checked = known()
+    merged = {**checked, **flags}
+    for key in _MERGED:
+        if key in checked and key in flags:
+            merged[key] = {**flags[key], **checked[key]}
     return merged
 
 
-def _go(value: Any) -> str:
-    """A value as Go's %v prints it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return "[" + " ".join(map(_go, value)) + "]"
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{_go(item)}" for key, item in sorted(value.items())) + "]"
-    return str(value)
+def mask(url: str) -> str:
+    """An address without the user's name and password in it."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    if not separator or "@" not in authority:
+        return url
+    return f"{scheme}://xxxxx:xxxxx@{authority.rpartition('@')[2]}{slash}{path}"
 
 
-def _validate(config: Config) -> Config:
-    """What dockerd refuses at start. Raises ConfigError."""
-    if config.storage_driver not in _STORAGE_DRIVERS:
-        raise ConfigError(
-            f"error initializing graphdriver: driver not supported: {config.storage_driver} "
-            "(overlay2 and vfs are)"
-        )
-    known = {"compatd", "runc", "io.containerd.runc.v2", "crun", *config.runtimes}
-    if config.default_runtime not in known:
-        raise ConfigError(
-            f'specified default runtime "{config.default_runtime}" does not exist: add it with --add-runtime'
-        )
-    for label in config.labels:
-        if "=" not in label:
-            raise ConfigError(f"bad attribute format: {label}")
-    for mirror in config.registry_mirrors:
-        try:
-            check_mirror(mirror)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-    for name in ("max_concurrent_downloads", "max_concurrent_uploads", "max_download_attempts"):
-        if getattr(config, name) <= 0:
-            raise ConfigError(f"invalid {name.replace('_', ' ')}: {getattr(config, name)}")
-    if config.mtu < 0:
-        raise ConfigError(f"invalid default MTU: {config.mtu}")
-    if config.bridge and config.bip:
-        raise ConfigError("you specified -b & --bip, mutually exclusive options. Please specify only one")
-    return config
+def cert_folder() -> str:
+    """Where certificates are without `--tlscert` and its like."""
+    folder = os.environ.get("DOCKER_CERT_PATH") or os.environ.get("DOCKER_CONFIG")
+    return folder or str(Path(os.environ.get("HOME") or "/root") / ".docker")
+
+
+def _settle_tls(config: Config, flags: dict[str, Any]) -> None:
+    """`tls` and `tlsverify` in dockerd's way, and the files' default places."""
+    on_line = bool(flags.get("tls")) or "tlsverify" in flags or bool(os.environ.get("DOCKER_TLS_VERIFY"))
+    if "tlsverify" in config.given:
+        config.tls = True
+    if config.tlsverify is None and config.tls is not None:
+        config.tlsverify = config.tls
+    if not on_line:
+        return
+    folder = Path(cert_folder())
+    if not config.tlscacert:
+        config.tlscacert = str(folder / "ca.pem")
+    for name in ("tlscert", "tlskey"):
+        default = folder / f"{name.removeprefix('tls')}.pem"
+        if not getattr(config, name) and default.exists():
+            setattr(config, name, str(default))

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from compatd.config.config import DEFAULT_FILE, ConfigError, load
+from compatd.config import ConfigError, load
+from compatd.config.config import DEFAULT_FILE
 from compatd.fsck.folders import CLASSES, FolderCheck, held_layers
 from compatd.fsck.images import ImageCheck
 from compatd.fsck.report import Report

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable, Mapping
+import ssl
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ from compatd.http.head import Head
 from compatd.http.listeners import BACKLOG, UnixListener
 from compatd.http.protocol import Protocol
 from compatd.http.routing import Router, clean, location, split_version
+from compatd.http.tlstransport import Handshakes, Layer
 
 log = logging.getLogger(__name__)
 
@@ -86,12 +88,16 @@ class Server:
         self._connections: set[Protocol] = set()
         self._servers: list[asyncio.AbstractServer] = []
         self._unix: list[UnixListener] = []
+        self._handshakes = Handshakes()
         self._openapi = b""
 
     # life
 
-    async def start(self, listeners: list[socket.socket]) -> None:
-        """Accepts connections on bound, listening sockets, which are the server's from now on."""
+    async def start(self, listeners: list[socket.socket], tls: ssl.SSLContext | None = None) -> None:
+        """Accepts connections on bound, listening sockets, which are the server's from now on.
+
+        tls: for all of them but unix sockets.
+        """
         loop = asyncio.get_running_loop()
         if self._app is None:
             self._app = await _sanic(loop)
@@ -102,7 +108,8 @@ class Server:
             if sock.family == socket.AF_UNIX:
                 made = loop.create_unix_server(factory, sock=sock, backlog=BACKLOG)
             else:  # without a backlog they listen anew with room for 100: more at once would be refused
-                made = loop.create_server(factory, sock=sock, backlog=BACKLOG)
+                secure = partial(_secured, tls, factory, self._handshakes) if tls else factory
+                made = loop.create_server(secure, sock=sock, backlog=BACKLOG)
             server: asyncio.AbstractServer = await made
             self._servers.append(server)
             if isinstance(sock, UnixListener):
@@ -270,6 +277,10 @@ class Server:
 
             self._openapi = encode(document()) + b"\n"
         return self._openapi
+
+
+def _secured(context: ssl.SSLContext, factory: Callable[[], Protocol], handshakes: Handshakes) -> Layer:
+    return Layer(context, factory(), handshakes)
 
 
 def _all_operations() -> Iterable[Operation]:

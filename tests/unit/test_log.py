@@ -14,14 +14,14 @@ def _record(message: str, *args: object) -> logging.LogRecord:
 
 def test_text_line_is_one_line() -> None:
     line = TextFormatter().format(_record('a "b"\n%s', "c"))
-    assert line == 'time="2026-11-23T17:19:43.5Z" level=warning msg="a \\"b\\"\\nc"'
+    assert line == 'time="2026-11-23T17:19:43.500000000Z" level=warning msg="a \\"b\\"\\nc"'
 
 
 def test_json_line() -> None:
     assert json.loads(JSONFormatter().format(_record("x %d", 1))) == {
         "level": "warning",
         "msg": "x 1",
-        "time": "2026-11-23T17:19:43.5Z",
+        "time": "2026-11-23T17:19:43.500000000Z",
     }
 
 

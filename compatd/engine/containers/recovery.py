@@ -177,7 +177,7 @@ async def close_all(containers: "Containers") -> None:
     try:
         await asyncio.wait_for(asyncio.gather(*(one(item) for item in running)), shutdown_limit(containers))
     except TimeoutError:
-        logger.error("not all containers have stopped in time: ending without them")
+        logger.error("Force shutdown daemon: not all containers have stopped in time")
 
 
 def shutdown_limit(containers: "Containers") -> float | None:
@@ -185,7 +185,7 @@ def shutdown_limit(containers: "Containers") -> float | None:
     limit = containers.config.shutdown_timeout
     for container in containers.all():
         own = container.config.get("StopTimeout")
-        own = stop.DEFAULT_TIMEOUT if own is None else own
+        own = containers.config.default_stop_timeout if own is None else own
         if own < 0 or limit < 0:
             return None
         limit = max(limit, own + _GRACE)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_TIMEOUT = 10
 _KILL_WAIT = 10.0
 _SIGKILL, _SIGTERM = 9, 15
 _ENDED = frozenset({"Gone", "Refused", "ProcessLookupError"})
@@ -55,7 +54,7 @@ async def stop(
     number = parse_signal(signal) if signal else stop_signal(container)
     if timeout is None:
         timeout = container.config.get("StopTimeout")
-    seconds = DEFAULT_TIMEOUT if timeout is None else timeout
+    seconds = containers.config.default_stop_timeout if timeout is None else timeout
     wait: float | None = seconds if seconds >= 0 else None
     failure: EngineError | None = None
     try:

@@ -57,6 +57,11 @@ class Images:
         """Give what is being removed a moment: the next start would have to go on with it."""
         await asyncio.to_thread(self.storage.settle, _CLOSE)
 
+    def limit_transfers(self, downloads: int, uploads: int) -> None:
+        """How many at a time from now on; what is under way goes on."""
+        self._downloads.limit(downloads)
+        self._uploads = asyncio.Semaphore(uploads)
+
     def count(self) -> int:
         """How many images there are (`Images` of /info)."""
         return len(self.index.images)

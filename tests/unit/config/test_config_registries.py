@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from compatd.cli import UsageError, parse
 from compatd.config import Config, ConfigError, load, proxies
+from compatd.flags import UsageError, parse
 
 
 def read(folder: Path, document: dict[str, Any], **flags: Any) -> Config:
@@ -54,8 +54,9 @@ def test_mirrors_that_are_none(tmp_path: Path, mirror: str, text: str) -> None:
 
 def test_uploads_at_a_time(tmp_path: Path) -> None:
     assert read(tmp_path, {}).max_concurrent_uploads == 5
-    with pytest.raises(ConfigError, match="invalid max concurrent uploads: 0"):
-        read(tmp_path, {"max-concurrent-uploads": 0})
+    assert read(tmp_path, {"max-concurrent-uploads": 0}).max_concurrent_uploads == 5
+    with pytest.raises(ConfigError, match="invalid max concurrent uploads: -1"):
+        read(tmp_path, {"max-concurrent-uploads": -1})
 
 
 def test_proxies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,8 +94,12 @@ class Downloads:
     """All downloads of the engine: at most `limit` at a time."""
 
     def __init__(self, limit: int) -> None:
-        self._slots = asyncio.Semaphore(limit)
         self._transfers: dict[str, _Transfer] = {}
+        self.limit(limit)
+
+    def limit(self, limit: int) -> None:
+        """How many at a time from now on; what is under way goes on, and is not counted."""
+        self._slots = asyncio.Semaphore(limit)
 
     @asynccontextmanager
     async def blob(
