@@ -64,6 +64,13 @@ class Engine:
         """Of answers keyed by the API version that brought them, the one for this engine."""
         return texts[max((v for v in texts if self.at_least(v)), key=version)]
 
+    def words(self, *, runc: Any, crun: Any) -> Any:
+        """What is said of a start that fails is the OCI runtime's: by the engine's default one.
+
+        Any other runtime is held to runc's words. crun's are those of 1.8, as dockerd hands them on.
+        """
+        return crun if self.info["DefaultRuntime"] == "crun" else runc
+
     @property
     def root(self) -> Path | None:
         """The data root, when it is a folder that we can read."""

@@ -49,7 +49,11 @@ def test_run_of_a_missing_command(engine: Engine) -> None:
     with pytest.raises(docker.errors.APIError) as caught:
         engine.docker.containers.run(engine.image, "no-such-command", name=name)
     assert caught.value.status_code == 400
-    assert "executable file not found in $PATH" in caught.value.explanation
+    words = engine.words(
+        runc="executable file not found in $PATH",
+        crun="executable file `no-such-command` not found in $PATH",
+    )
+    assert words in caught.value.explanation
 
 
 @pytest.mark.operation("ContainerCreate", "ContainerInspect")

@@ -112,9 +112,13 @@ def test_no_command(engine: Engine) -> None:
 @pytest.mark.operation("ContainerStart")
 def test_failed_start_leaves_a_container_that_can_go(engine: Engine) -> None:
     container = engine.create("no-such-command")
+    words = engine.words(
+        runc='exec: "no-such-command": executable file not found in $PATH',
+        crun="executable file `no-such-command` not found in $PATH",
+    )
     for _ in range(2):
         answer = engine.wire.post(f"/containers/{container}/start", status=400)
-        assert 'exec: "no-such-command": executable file not found in $PATH' in answer.message
+        assert words in answer.message
     state = engine.state(container)
     assert (state["Status"], state["ExitCode"], state["Running"]) == ("created", 127, False)
     assert engine.inspect(container)["NetworkSettings"]["Networks"]["bridge"]["IPAddress"] == ""

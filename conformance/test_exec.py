@@ -156,7 +156,11 @@ def test_detached_api(engine: Engine, box: str) -> None:
 def test_not_found_127(engine: Engine, cli: Cli, box: str) -> None:
     done = cli("exec", box, "no-such-command", check=False)
     assert done.code in {126, 127}
-    assert 'exec: "no-such-command": executable file not found in $PATH' in done.out + done.err
+    words = engine.words(
+        runc='exec: "no-such-command": executable file not found in $PATH',
+        crun="executable file `no-such-command` not found in $PATH",
+    )
+    assert words in done.out + done.err
     assert done.code == (127 if engine.at_least("1.44") else 126) or cli.major >= 28
 
 
@@ -164,7 +168,8 @@ def test_not_found_127(engine: Engine, cli: Cli, box: str) -> None:
 def test_not_executable_126(engine: Engine, cli: Cli, box: str) -> None:
     done = cli("exec", box, "/etc/passwd", check=False)
     assert done.code == 126
-    assert "permission denied" in done.out + done.err
+    words = engine.words(runc="permission denied", crun="open executable: Permission denied")
+    assert words in done.out + done.err
 
 
 @pytest.mark.operation(*EXEC)
@@ -172,7 +177,11 @@ def test_failed_start_is_told_in_the_stream(engine: Engine, box: str) -> None:
     exec_id, stream = start_exec(engine, box, "no-such-command")
     with stream:
         text = stream.read_all()
-    assert b"executable file not found in $PATH" in text
+    words = engine.words(
+        runc=b"executable file not found in $PATH",
+        crun=b"executable file `no-such-command` not found in $PATH",
+    )
+    assert words in text
     code = until(lambda: engine.wire.get(f"/exec/{exec_id}/json")["ExitCode"])
     assert code == engine.pick({"1.24": 126, "1.42": 127})
 

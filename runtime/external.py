@@ -289,10 +289,15 @@ def adapted(spec: Spec, rootfs: str, netns: int | None) -> dict[str, Any]:
     result: dict[str, Any] = {**spec, "root": {**spec.get("root", {}), "path": rootfs}}
     if "process" in spec:
         result["process"] = _resolved(spec["process"], rootfs)
+    linux = result["linux"] = {**spec.get("linux", {})}
+    spaces = linux.get("namespaces", [])
     if netns is not None:
-        linux = result["linux"] = {**spec.get("linux", {})}
-        spaces = [space for space in linux.get("namespaces", []) if space["type"] != "network"]
-        linux["namespaces"] = [*spaces, {"type": "network", "path": f"/proc/{os.getpid()}/fd/{netns}"}]
+        spaces = [space for space in spaces if space["type"] != "network"]
+        spaces = [*spaces, {"type": "network", "path": f"/proc/{os.getpid()}/fd/{netns}"}]
+    elif not any(space["type"] == "network" for space in spaces):
+        # The host's, by its path, as dockerd names it: some runtimes set its sysctls then, or refuse to.
+        spaces = [*spaces, {"type": "network", "path": f"/proc/{os.getpid()}/ns/net"}]
+    linux["namespaces"] = spaces
     return result
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 
 from runtime.logs.base import BaseLog
-from runtime.shim import outside, signals, starter
+from runtime.shim import files, outside, signals, starter
 from runtime.shim.streams import Streams
 
 TYPE_CHECKING = False
@@ -44,7 +44,12 @@ class Container:
     def kill(self, number: int, everything: bool) -> None:
         """Send a signal to the first process or to all. Raises OSError, CgroupError, InitError."""
         if self.external is not None:
-            self.external.kill(number, everything=everything)
+            try:
+                self.external.kill(number, everything=everything)
+            except Exception:
+                if not files.has_ended(self.pid):
+                    raise
+                # It ended while the other runtime looked for it: a zombie takes every signal.
         elif everything:
             self.cgroup.kill(number)
         else:

@@ -43,6 +43,15 @@ def start_time(pid: int) -> int:
     return int(fields[19])  # proc(5): field 22
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a child of ours is a zombie (or gone already)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except FileNotFoundError:
+        return True
+
+
 def is_alive(pid: int, started: int) -> bool:
     """Whether the process of that PID still is the one that started then."""
     try:

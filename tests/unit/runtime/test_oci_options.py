@@ -1,3 +1,4 @@
+import os
 import json
 from pathlib import Path
 
@@ -113,3 +114,6 @@ class TestExternal:
         assert spaces[0] == {"type": "pid"}
         assert spaces[1]["path"].endswith("/fd/5")
         assert spec["linux"]["namespaces"][1] == {"type": "network"}
+        spec["linux"]["namespaces"].pop()
+        spaces = adapted(spec, str(tmp_path), None)["linux"]["namespaces"]
+        assert spaces[1]["path"] == f"/proc/{os.getpid()}/ns/net"  # the host's
