@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
+import ssl
 import tempfile
 import threading
 from pathlib import Path
@@ -17,9 +18,14 @@ IDENTITY = Identity("Docker/99.0 (linux)", builder_version="2")
 
 
 class Running:
-    """A running server; ``loop`` is its event loop's thread."""
+    """A running server; ``loop`` is its event loop's thread, ``tls`` for its TCP address."""
 
-    def __init__(self, handlers: dict[str, Handler], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        handlers: dict[str, Handler],
+        loop: asyncio.AbstractEventLoop,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="compatd-http-"))
         self.path = str(self.folder / "s.sock")
         self.loop = loop
@@ -28,7 +34,7 @@ class Running:
         self.thread.start()
         self.listeners = listen(f"unix://{self.path}", group=None) + listen("tcp://127.0.0.1:0")
         self.port: int = self.listeners[1].getsockname()[1]
-        self.do(self.server.start(self.listeners))
+        self.do(self.server.start(self.listeners, tls))
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
