@@ -14,6 +14,7 @@ from compatd.http import Answer, Call, Empty, Handler, Json
 
 JSON = "application/json"
 TAR = "application/x-tar"
+_MAX_CREDENTIALS = 1 << 20
 
 
 class Progress:
@@ -39,7 +40,15 @@ def registry_auth(header: str) -> dict[str, str]:
     "registrytoken", …}; some clients write `auth`, the pair in base64, instead. A broken one is none.
     """
     try:
-        value = json.loads(_base64(header)) if header else {}
+        return credentials(_base64(header))
+    except ValueError:
+        return {}
+
+
+def credentials(document: bytes) -> dict[str, str]:
+    """The JSON of an AuthConfig, keys in lower case; nothing or a broken one is none."""
+    try:
+        value = json.loads(document) if document.strip() else {}
     except (ValueError, RecursionError):
         return {}
     if not isinstance(value, dict):
@@ -163,7 +172,9 @@ async def image_push(engine: Engine, call: Call) -> None:
     platform = platforms.optional(call.query.get("platform"))
     progress = Progress(call)
     call.abandonable = True
-    auth = registry_auth(call.header("X-Registry-Auth"))
+    header = call.header("X-Registry-Auth")
+    # Clients of Docker before 1.0 send the credentials as the body
+    auth = registry_auth(header) if header else credentials(await call.read(_MAX_CREDENTIALS))
     await engine.images.push(wanted, progress.write, auth=auth, platform=platform)
 
 

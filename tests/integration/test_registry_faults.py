@@ -167,18 +167,53 @@ def test_bad_layers(
     fails(images, registry, text)
 
 
+BUSY = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}'
+
+
 def test_too_many_requests(images: Images, registry: FakeRegistry) -> None:
-    """Said at once: to ask again would make it worse."""
-    body = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}'
-    registry.fault(of_layer(), status(429, body), times=100)
+    registry.fault(of_layer(), status(429, BUSY), times=100)
     fails(images, registry, "toomanyrequests: slow down")
-    assert len(registry.paths("GET", of_layer())) == 1
+    assert len(registry.paths("GET", of_layer())) == 3
+    registry.faults.clear()
+    registry.fault(of_layer(), status(429, b"<html>"), times=1)
+    assert "Retrying in 5 seconds" in statuses(pull(images, f"{registry.host}/a/b:1"), LAYER)
 
 
-def test_a_busy_registry(images: Images, registry: FakeRegistry) -> None:
-    for part in ("manifests", of_layer(), f"blobs/{digest(CONFIG)}"):
-        registry.fault(part, status(503), times=2)
-    pull(images, f"{registry.host}/a/b:1")
+@pytest.mark.parametrize("answer", [429, 503])
+def test_a_layer_is_asked_for_when_the_registry_wants(
+    images: Images, registry: FakeRegistry, answer: int
+) -> None:
+    registry.fault(of_layer(), status(answer, BUSY, Retry_After="7"), times=2)
+    said = statuses(pull(images, f"{registry.host}/a/b:1"), LAYER)
+    assert said.count("Retrying in 7 seconds") == 2 and "Retrying in 8 seconds" not in said
+
+
+@pytest.mark.parametrize("answer", [429, 503])
+@pytest.mark.parametrize("what", ["layer", "manifest"])
+def test_a_registry_that_wants_too_long_a_pause(
+    images: Images, registry: FakeRegistry, answer: int, what: str
+) -> None:
+    """It is said at once: nobody would wait for that."""
+    part = of_layer() if what == "layer" else "manifests"
+    registry.fault(part, status(answer, BUSY, Retry_After="3600"), times=100)
+    fails(images, registry, "slow down" if answer == 429 else "503 Service Unavailable")
+    assert len(registry.paths("GET", part)) == 1
+
+
+def test_a_busy_registry(images: Images, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry.auth = "bearer"
+    waited: list[float | None] = []
+
+    async def pause(attempt: int, wanted: float | None = None) -> None:
+        waited.append(wanted)
+
+    monkeypatch.setattr(client, "pause", pause)
+    for part, faults in {"/v2/": 2, "/token": 1, "manifests": 1, f"blobs/{digest(CONFIG)}": 2}.items():
+        registry.fault(part, status(429, BUSY, Retry_After="3"))
+        if faults > 1:
+            registry.fault(part, status(503))
+    pull(images, f"{registry.host}/a/b:1", auth=JOE)
+    assert waited == [3.0, None, 3.0, 3.0, 3.0, None]
 
 
 def test_a_registry_that_falls_silent(

@@ -159,6 +159,9 @@ def test_a_busy_registry_is_asked_again(images: Images, registry: FakeRegistry) 
     registry.fault("uploads", hang_up, times=1, method="POST")
     pushed(images, name)
     assert "1" in registry.manifests
+    imported(images, name, SMALL)
+    registry.fault("uploads", status(429, b"", Retry_After="4"), times=1, method="PATCH")
+    assert "Retrying in 4 seconds" in said(pushed(images, name))
     registry.fault("manifests", status(503), times=3, method="PUT")
     with pytest.raises(EngineError, match=r"^received unexpected HTTP status: 503 Service Unavailable$"):
         pushed(images, name)

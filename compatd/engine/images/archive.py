@@ -5,6 +5,7 @@ The worker takes the archive apart into a flat folder; this decides what its mem
 """
 
 import asyncio
+import hashlib
 import json
 import posixpath
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -102,7 +103,19 @@ class Archive:
 
     async def json(self, name: str) -> Any:
         """A JSON file's value. Raises EngineError."""
+        return await self._decoded(name, await self.read(name))
+
+    async def checked(self, digest: Any) -> tuple[bytes, Any]:
+        """(bytes, value) of the JSON blob of that digest. Raises EngineError, also for other bytes."""
+        name = self.blob(digest)
         data = await self.read(name)
+        algorithm, _, wanted = str(digest).partition(":")
+        if hashlib.new(algorithm, data).hexdigest() != wanted:
+            raise EngineError(f"invalid archive: {name} has another digest")
+        return data, await self._decoded(name, data)
+
+    @staticmethod
+    async def _decoded(name: str, data: bytes) -> Any:
         try:
             return await asyncio.to_thread(json.loads, data)
         except (ValueError, RecursionError) as error:
@@ -145,18 +158,24 @@ async def spooled(
 
 @dataclass(slots=True)
 class Candidate:
-    """An image in an archive: where its config and layers are, and the names it is to get."""
+    """An image in an archive: where its config and layers are, and the names it is to get.
+
+    `manifest` is its OCI one byte for byte, to be sent again by a push; b"" for none.
+    """
 
     config: str
     layers: list[str]
     names: list[str] = field(default_factory=list)
     parent: str = ""
+    manifest: bytes = b""
 
 
 async def candidates(archive: Archive, accept: Callable[[Json], Awaitable[bool]]) -> list[Candidate]:
     """All images of the archive. `accept` chooses among an index's descriptors. Raises EngineError."""
     if archive.find("manifest.json"):
-        return _docker(await archive.json("manifest.json"))
+        found = _docker(await archive.json("manifest.json"))
+        await _add_manifests(archive, found, accept)
+        return found
     if archive.find("index.json"):
         return await _layout(archive, accept)
     raise EngineError("invalid archive: does not contain a manifest.json")
@@ -182,6 +201,30 @@ def _docker(manifest: Any) -> list[Candidate]:
     return found
 
 
+async def _add_manifests(
+    archive: Archive, found: list[Candidate], accept: Callable[[Json], Awaitable[bool]]
+) -> None:
+    """What an OCI layout in the same archive knows besides: manifests of layers that are packed.
+
+    Where all are plain tars, `docker save` has made it up, and the image came otherwise.
+    """
+    if not archive.find("index.json"):
+        return
+    try:
+        layout = await _layout(archive, accept)
+    except EngineError:
+        return  # the other form rules
+    known = {(other.config, *other.layers): other.manifest for other in layout}
+    for candidate in found:
+        manifest = known.get((candidate.config, *candidate.layers), b"")
+        if manifest and any(_is_packed(layer) for layer in json.loads(manifest)["layers"]):
+            candidate.manifest = manifest
+
+
+def _is_packed(layer: Json) -> bool:
+    return str(layer.get("mediaType")).endswith(("gzip", "zstd"))
+
+
 async def _layout(archive: Archive, accept: Callable[[Json], Awaitable[bool]]) -> list[Candidate]:
     found: dict[str, Candidate] = {}
     todo = [(item, _names(item)) for item in _list((await archive.json("index.json")), "manifests")]
@@ -191,7 +234,7 @@ async def _layout(archive: Archive, accept: Callable[[Json], Awaitable[bool]]) -
         seen += 1
         if seen > 1000:
             raise EngineError("invalid archive: too many manifests")
-        document = await archive.json(archive.blob(descriptor.get("digest")))
+        raw, document = await archive.checked(descriptor.get("digest"))
         kind = descriptor.get("mediaType")
         if kind in INDEXES:
             inner = [item for item in _list(document, "manifests") if await accept(item)]
@@ -201,7 +244,7 @@ async def _layout(archive: Archive, accept: Callable[[Json], Awaitable[bool]]) -
             if digest not in found:
                 layers = [archive.blob(layer.get("digest")) for layer in _list(document, "layers")]
                 config = archive.blob((document.get("config") or {}).get("digest"))
-                found[digest] = Candidate(config, layers)
+                found[digest] = Candidate(config, layers, manifest=raw)
             found[digest].names += [name for name in names if name not in found[digest].names]
     return list(found.values())
 

@@ -20,6 +20,9 @@ from runtime.storage.base import Storage
 
 log = logging.getLogger(__name__)
 
+MAX_MANIFEST = 256 << 10
+"""Larger manifests are not kept with their images (bytes)."""
+
 
 class Index:
     """Images by ID, references by canonical text, layers by chain ID."""
@@ -153,6 +156,12 @@ class Index:
         """Remember what the image was built on."""
         image.parent = parent.id
         self._store.images.put(image.id, image.document())
+
+    def keep_manifest(self, image: Image, manifest: bytes) -> None:
+        """Remember the manifest that the image came with, unless there is one or it is over MAX_MANIFEST."""
+        if not image.manifest and len(manifest) <= MAX_MANIFEST:
+            image.manifest = manifest.decode("utf-8", "replace")
+            self._store.images.put(image.id, image.document())
 
     def descends(self, image: Image, ancestor: Image) -> bool:
         """Whether `ancestor` is among the images that `image` was built on."""

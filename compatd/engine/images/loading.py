@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from compatd.engine.errors import EngineError
+from compatd.engine.images import manifests
 from compatd.engine.images.archive import Archive, Candidate, Member, candidates, spooled
 from compatd.engine.images.index import Index, Pins
 from compatd.engine.images.layers import Layers
@@ -56,6 +57,8 @@ class Loader:
                 with self._index.pinned() as pins:
                     await self._bring_layers(archive, candidate, draft, pins)
                     image = self._index.create(raw)
+                    if manifests.config_digest(candidate.manifest) == image.id:
+                        self._index.keep_manifest(image, candidate.manifest)
                 loaded.append(image)
                 parents.append((image, candidate.parent))
                 lines += f"Loaded image ID: {image.id}\n"

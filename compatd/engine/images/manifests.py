@@ -14,17 +14,25 @@ DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 OCI = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
-MAX_KEPT = 256 << 10
-"""Larger manifests are not kept with their images (bytes)."""
 
 
 def kept(image: Image) -> Json | None:
     """The manifest that the image came with."""
+    return _decoded(image.manifest)
+
+
+def _decoded(manifest: str | bytes) -> Json | None:
     try:
-        document = json.loads(image.manifest) if image.manifest else None
+        document = json.loads(manifest) if manifest else None
     except ValueError:
         return None
     return document if isinstance(document, dict) else None
+
+
+def config_digest(manifest: bytes) -> str:
+    """The digest of the configuration in a manifest; "" for none."""
+    config = (_decoded(manifest) or {}).get("config")
+    return str(config.get("digest") or "") if isinstance(config, dict) else ""
 
 
 def media_type(document: Json) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from compatd.engine.errors import EngineError, Forbidden, InvalidParameter, NotFound
-from compatd.engine.images import known, manifests
+from compatd.engine.images import known
 from compatd.engine.images.archive import IMAGE_MANIFESTS, INDEXES
 from compatd.engine.images.index import Index, Pins
 from compatd.engine.images.layers import Layers
@@ -92,8 +92,7 @@ class Puller:
             raw = await self._content(repository, manifest, wanted, pins)
             await self._send({"status": f"Digest: {digest}"})
             image = self._index.create(raw)
-            if not image.manifest and len(data) <= manifests.MAX_KEPT:
-                image.manifest = data.decode("utf-8", "replace")
+            self._index.keep_manifest(image, data)
             return self._name(wanted, image, digest)
 
     def _name(self, wanted: Reference, image: Image, digest: str) -> bool:

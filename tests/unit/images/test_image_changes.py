@@ -1,7 +1,9 @@
 """`--change` instructions, platforms, progress of credentials: small grammars."""
 
 import base64
+import email.utils
 import json
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +14,7 @@ from compatd.engine.errors import EngineError, InvalidParameter
 from compatd.engine.images import changes
 from compatd.engine.images.platform import candidates, normalise, parse
 from compatd.engine.images.reference import parse as parse_reference
+from compatd.engine.images.registry import backoff
 from compatd.engine.images.registry.challenges import challenges
 from compatd.engine.images.registry.endpoints import endpoints
 from compatd.engine.images.registry.errors import RegistryError, from_response, translated
@@ -119,11 +122,16 @@ def test_challenges() -> None:
 
 
 def test_registry_auth() -> None:
-    value = {"username": "joe", "password": "sécret?>", "n": 1}
-    for encode in (base64.urlsafe_b64encode, lambda data: base64.urlsafe_b64encode(data).rstrip(b"=")):
+    value = {"username": "joe", "password": "sécret?>~", "n": 1}
+    for encode in (
+        base64.urlsafe_b64encode,
+        lambda data: base64.urlsafe_b64encode(data).rstrip(b"="),
+        base64.b64encode,
+        lambda data: base64.b64encode(data).rstrip(b"="),
+    ):
         assert registry_auth(encode(json.dumps(value).encode()).decode()) == {
             "username": "joe",
-            "password": "sécret?>",
+            "password": "sécret?>~",
         }
     pair = base64.b64encode(b"joe:a:b").decode()
     with_pair = base64.b64encode(json.dumps({"auth": pair, "ServerAddress": "x"}).encode()).decode()
@@ -155,12 +163,30 @@ def test_registry_auth() -> None:
             "error parsing HTTP 418 response body: "
             "invalid character '<' looking for beginning of value: \"<html>\"",
         ),
+        (429, b"<html>", "toomanyrequests: <html>"),
         (502, b"<html>", "received unexpected HTTP status: 502 Bad Gateway"),
     ],
 )
 def test_errors_of_registries(status: int, body: bytes, text: str) -> None:
     reason = {502: "Bad Gateway"}.get(status, "")
     assert from_response(status, body, reason=reason).message == text
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("", None), ("soon", None), ("-1", None), ("1.5", None), ("\u0663", None), ("0", 0), (" 7 ", 7),
+        ("9" * 400, 9_999_999_999), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("Wed, 99 Oct 2015", None),
+    ],
+)  # fmt: skip
+def test_how_long_a_registry_wants_to_be_left_alone(header: str, seconds: float | None) -> None:
+    assert backoff.wanted(header) == seconds
+
+
+def test_until_when_a_registry_wants_to_be_left_alone() -> None:
+    later = email.utils.format_datetime(datetime.now(UTC) + timedelta(seconds=3600), usegmt=True)
+    seconds = backoff.wanted(later)
+    assert seconds is not None and 3000 < seconds <= 3600
 
 
 def test_errors_of_a_pull() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from compatd.engine.errors import EngineError
 from compatd.engine.images.registry.challenges import challenges
-from compatd.engine.images.registry.errors import RegistryError, from_response
+from compatd.engine.images.registry.errors import RegistryError, Unavailable, from_response, pause_of
 
 Credentials = dict[str, str]
 """`username`, `password`, `identitytoken` (a refresh token), `registrytoken` (a bearer one), all optional."""
@@ -142,10 +142,15 @@ async def _document(response: Any, request: str) -> dict[str, Any]:
     while len(body) < _MAX_ANSWER and (more := await response.content.read(_MAX_ANSWER - len(body))):
         body += more
     if response.status >= 400:
-        error = from_response(response.status, body, reason=response.reason)
+        retry_after = response.headers.get("Retry-After", "")
+        error = from_response(response.status, body, reason=response.reason, retry_after=retry_after)
         if isinstance(error, RegistryError):
-            raise RegistryError(error.code, error.text, request)
-        raise type(error)(f"{request}: {error.message}")
+            named: EngineError = RegistryError(error.code, error.text, request)
+        else:
+            named = type(error)(f"{request}: {error.message}")
+        if isinstance(named, RegistryError | Unavailable):
+            named.wait = pause_of(error)
+        raise named
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):

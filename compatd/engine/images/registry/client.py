@@ -15,7 +15,7 @@ from compatd.engine.errors import EngineError
 from compatd.engine.images.registry.auth import Authenticator, Credentials
 from compatd.engine.images.registry.backoff import pause
 from compatd.engine.images.registry.endpoints import Endpoint
-from compatd.engine.images.registry.errors import Unavailable, Unreachable
+from compatd.engine.images.registry.errors import Unreachable, is_busy, pause_of
 from compatd.engine.images.registry.http import Http
 
 Result = TypeVar("Result")
@@ -60,8 +60,8 @@ class Repository:
         await self.http.__aexit__(*exc)
 
     async def ping(self) -> None:
-        """As `Http.ping`."""
-        await self.http.ping()
+        """As `Http.ping`; a busy registry is asked again, but not a mirror: there are others."""
+        await (self.http.ping() if self.endpoint.mirror else patiently(self.http.ping, broken=False))
 
     def sibling(self) -> "Repository":
         """The same repository with connections of its own; to be opened with `async with`."""
@@ -199,13 +199,18 @@ def with_digest(url: str, digest: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}digest={quote(digest)}"
 
 
-async def patiently(once: Callable[[], Awaitable[Result]]) -> Result:
-    """Do it, again after a pause where the registry is busy or the connection breaks. Raises EngineError."""
+async def patiently(once: Callable[[], Awaitable[Result]], *, broken: bool = True) -> Result:
+    """Do it, again after a pause where the registry is busy, or (`broken`) the connection breaks.
+
+    Raises EngineError.
+    """
     for attempt in range(1, ATTEMPTS):
         try:
             return await once()
-        except (Unavailable, Unreachable):
-            await pause(attempt)
+        except EngineError as error:
+            if not is_busy(error) and not (broken and isinstance(error, Unreachable)):
+                raise
+            await pause(attempt, pause_of(error))
     return await once()
 
 

@@ -10,7 +10,13 @@ from typing import Any
 from compatd.engine.errors import EngineError
 from compatd.engine.images.registry.backoff import Report, countdown
 from compatd.engine.images.registry.client import Repository
-from compatd.engine.images.registry.errors import RegistryError, UnexpectedResponse, is_final
+from compatd.engine.images.registry.errors import (
+    RegistryError,
+    Unavailable,
+    UnexpectedResponse,
+    is_final,
+    pause_of,
+)
 from compatd.engine.images.registry.threads import to_the_end
 
 _PIECE = 1 << 20
@@ -36,13 +42,15 @@ class Download:
             try:
                 await self._once()
                 return
-            except (RegistryError, UnexpectedResponse, Corrupt) as error:
+            except (RegistryError, UnexpectedResponse, Unavailable, Corrupt) as error:
                 if is_final(error) or attempt >= attempts:
                     raise
+                wait = pause_of(error)
             except (EngineError, OSError) as error:
                 if attempt >= attempts or getattr(error, "errno", 0) == errno.ENOSPC:
                     raise error if isinstance(error, EngineError) else EngineError(str(error)) from error
-            await countdown(attempt, self._report)
+                wait = None
+            await countdown(attempt, self._report, wait)
             attempt += 1
 
     async def _once(self) -> None:

@@ -5,14 +5,18 @@ from typing import Any
 
 from compatd.engine.errors import EngineError, NotFound, Unauthorized
 from compatd.engine.images.reference import Reference
+from compatd.engine.images.registry import backoff
 from compatd.engine.images.registry.challenges import challenges
 
 
 class RegistryError(EngineError):
     """An error document of the registry. `code` is its first error's (`MANIFEST_UNKNOWN`).
 
-    `text` is the message without the request that it may name.
+    `text` is the message without the request that it may name; `wait` is how many seconds the registry wants
+    to be left alone, when it says so.
     """
+
+    wait: float | None = None
 
     def __init__(self, code: str, text: str, request: str = "") -> None:
         super().__init__(f"{request}: {text}" if request else text)
@@ -20,15 +24,27 @@ class RegistryError(EngineError):
         self.text = text
 
 
-_FINAL = (
-    "UNAUTHORIZED", "UNSUPPORTED", "DENIED", "TOOMANYREQUESTS", "NAME_UNKNOWN", "BLOB_UNKNOWN",
-    "NO_CREDENTIALS",
-)  # fmt: skip
+_FINAL = ("UNAUTHORIZED", "UNSUPPORTED", "DENIED", "NAME_UNKNOWN", "BLOB_UNKNOWN", "NO_CREDENTIALS")
+_BUSY = "TOOMANYREQUESTS"
 
 
 def is_final(error: EngineError) -> bool:
     """Whether trying a transfer again is of no use."""
-    return error.code in _FINAL if isinstance(error, RegistryError) else not isinstance(error, Unavailable)
+    if isinstance(error, RegistryError) and error.code != _BUSY:
+        return error.code in _FINAL
+    return not is_busy(error)
+
+
+def is_busy(error: EngineError) -> bool:
+    """Whether the registry cannot answer now (429, 5xx), but may after a pause that can be waited for."""
+    if (isinstance(error, RegistryError) and error.code == _BUSY) or isinstance(error, Unavailable):
+        return error.wait is None or error.wait <= backoff.LONGEST
+    return False
+
+
+def pause_of(error: EngineError) -> float | None:
+    """The pause that the registry wants (seconds); None when it does not say."""
+    return error.wait if isinstance(error, RegistryError | Unavailable) else None
 
 
 class UnexpectedResponse(EngineError):
@@ -36,23 +52,34 @@ class UnexpectedResponse(EngineError):
 
 
 class Unavailable(EngineError):
-    """The registry cannot answer now (5xx): it may later."""
+    """The registry cannot answer now (5xx): it may later. `wait` as of a RegistryError."""
+
+    wait: float | None = None
 
 
 class Unreachable(EngineError):
     """No connection, or none that speaks HTTP: another endpoint may be tried."""
 
 
-def from_response(status: int, body: bytes, *, reason: str | None = "") -> EngineError:
+def from_response(status: int, body: bytes, *, reason: str | None = "", retry_after: str = "") -> EngineError:
     """The error that an HTTP answer of 400 and above stands for."""
+    error = _from_body(status, body, reason or "")
+    if isinstance(error, RegistryError | Unavailable):
+        error.wait = backoff.wanted(retry_after)
+    return error
+
+
+def _from_body(status: int, body: bytes, reason: str) -> EngineError:
     if status >= 500:
-        return Unavailable(f"received unexpected HTTP status: {status} {reason or ''}".rstrip())
+        return Unavailable(f"received unexpected HTTP status: {status} {reason}".rstrip())
     text = body.decode("utf-8", "replace")
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
         if status == 401:
             return RegistryError("UNAUTHORIZED", f"unauthorized: {text.strip() or 'authentication required'}")
+        if status == 429:
+            return RegistryError(_BUSY, f"toomanyrequests: {text.strip()[:1000] or 'too many requests'}")
         if not text:
             return UnexpectedResponse(
                 f'error parsing HTTP {status} response body: unexpected end of JSON input: ""'

@@ -177,7 +177,8 @@ async def _failure(response: Any) -> EngineError:
     body = b""
     while len(body) < _MAX_ERROR and (more := await response.content.read(_MAX_ERROR - len(body))):
         body += more
-    error = from_response(response.status, body, reason=response.reason)
+    retry_after = response.headers.get("Retry-After", "")
+    error = from_response(response.status, body, reason=response.reason, retry_after=retry_after)
     return from_scope(_challenge(response), error) if response.status < 500 else error
 
 

@@ -10,7 +10,13 @@ from collections.abc import AsyncIterator
 from compatd.engine.errors import EngineError
 from compatd.engine.images.registry.backoff import Report, countdown
 from compatd.engine.images.registry.client import Repository, with_digest
-from compatd.engine.images.registry.errors import RegistryError, UnexpectedResponse, is_final
+from compatd.engine.images.registry.errors import (
+    RegistryError,
+    Unavailable,
+    UnexpectedResponse,
+    is_final,
+    pause_of,
+)
 from compatd.engine.images.registry.sources import Source
 
 ATTEMPTS = 5
@@ -36,15 +42,14 @@ class Upload:
             try:
                 await self._once()
                 return
-            except (RegistryError, UnexpectedResponse) as error:
-                if is_final(error) or attempt >= attempts:
-                    raise
-            except EngineError:
+            except EngineError as error:
                 if self._source.error:
                     raise self._source.error from None
-                if attempt >= attempts:
+                answered = isinstance(error, RegistryError | UnexpectedResponse | Unavailable)
+                if attempt >= attempts or (answered and is_final(error)):
                     raise
-            await countdown(attempt, self._report)
+                wait = pause_of(error)
+            await countdown(attempt, self._report, wait)
             await self._find_place()
             attempt += 1
 
