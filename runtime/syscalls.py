@@ -51,7 +51,7 @@ SECCOMP_SET_MODE_FILTER = 1
 # Numbers from 424 on are the same on every architecture (asm-generic/unistd.h).
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _PIDFD_SEND_SIGNAL, _PIDFD_OPEN, _CLONE3, _CLOSE_RANGE, _OPENAT2 = 424, 434, 435, 436, 437
-_PIDFD_GETFD, _MOUNT_SETATTR = 438, 442
+_PIDFD_GETFD, _MOUNT_SETATTR, _QUOTACTL_FD = 438, 442, 443
 # Older ones differ: asm/unistd_64.h, and asm-generic/unistd.h for the others.
 _X86 = _MACHINE == "x86_64"
 _PIVOT_ROOT = 155 if _X86 else 41
@@ -198,6 +198,12 @@ def new_session_keyring() -> int:
 
 def bpf(command: int, attribute: ctypes.Structure) -> int:
     return _call("bpf", None, _BPF, command, ctypes.byref(attribute), ctypes.c_uint(ctypes.sizeof(attribute)))
+
+
+def quotactl_fd(fd: int, command: int, number: int, buffer: bytearray) -> None:
+    """quotactl(2) on the file system that `fd` lies on (Linux 5.14); `buffer` is read or written."""
+    array = (ctypes.c_char * len(buffer)).from_buffer(buffer)
+    _call("quotactl", fd, _QUOTACTL_FD, fd, ctypes.c_uint(command), ctypes.c_int(number), array)
 
 
 # Files and mounts ----------------------------------------------------------------------------------

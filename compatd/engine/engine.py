@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from compatd.config import Config
+from compatd.engine import apparmor
 from compatd.engine.containers import Containers
+from compatd.engine.errors import EngineError
 from compatd.engine.events import Events
 from compatd.engine.execs import Execs
 from compatd.engine.images import Images
@@ -18,6 +20,7 @@ from compatd.engine.usage import Usage
 from compatd.engine.volumes import Volumes
 from compatd.store import Store
 from runtime.client import Runtime
+from runtime.storage.base import StorageError
 from runtime.storage.drivers import open_storage
 
 logger = logging.getLogger(__name__)
@@ -34,7 +37,7 @@ class Engine:
         self.store = Store(config.root)
         self.events = Events()
         self.runtime = Runtime(Path(config.exec_root), on_event=self._on_runtime_event)
-        self.storage = open_storage(config.storage_driver, config.root)
+        self.storage = open_storage(config.storage_driver, config.root, config.container_size)
         self.images = Images(config, self.store, self.events, self.runtime, self.storage)
         self.networks = Networks(config, self.store, self.events)
         self.volumes = Volumes(config, self.store, self.events)
@@ -63,8 +66,14 @@ class Engine:
 
     async def open(self) -> None:
         """Start what runs and repair what a crash left half done."""
+        if apparmor.supported():
+            await apparmor.install_at_start()
         await self.runtime.open()
-        await self.images.open()
+        try:
+            await self.images.open()
+        except StorageError as error:
+            named = f": {self.config.storage_driver}" if "storage-driver" in self.config.given else ""
+            raise EngineError(f"error initializing graphdriver: {error}{named}") from None
         await self.networks.open()
         await self.containers.open()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from compatd.engine import apparmor
 from compatd.engine.containers import Container, Containers
 from compatd.engine.containers.attach import InputWatch
 from compatd.engine.containers.signals import parse_detach_keys
@@ -137,6 +138,7 @@ class Execs:
             spec = orjson.loads((bundle / "config.json").read_bytes())
         except OSError:
             raise Conflict(f"container {item.container.id} is not running") from None
+        await apparmor.ensure(spec["process"].get("apparmorProfile", ""))
         options = dict(item.options)
         if console:
             options["ConsoleSize"] = console

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 
+from compatd.engine import apparmor
+from compatd.engine.cgroupdriver import CGROUPFS, cgroup_driver
+
 @dataclass(frozen=True)
 class SysInfo:
     """Each flag says that something works here. `cpus` and `mems` are lists such as `0-3,5`."""
@@ -47,7 +50,7 @@ def detect(root: Path = Path("/")) -> SysInfo:
         cgroup_namespaces=(root / "proc/self/ns/cgroup").exists(),
         ipv4_forwarding=_read(root / "proc/sys/net/ipv4/ip_forward") == "1",
         seccomp=(root / "proc/sys/kernel/seccomp/actions_avail").exists(),
-        apparmor=_read(root / "sys/module/apparmor/parameters/enabled").startswith("Y"),
+        apparmor=apparmor.supported(root),
         cpu_count=os.cpu_count() or 1,
         **(_unified(cgroups) if unified else _legacy(cgroups)),
     )

@@ -19,6 +19,7 @@ from compatd.engine.timestamps import rfc3339
 from compatd.store import Store
 from runtime.storage.drivers import DRIVERS as STORAGE_DRIVERS
 
+from runtime.storage.overlay import filesystem
 API_VERSION = "1.56"
 MIN_API_VERSION = "1.24"
 BUILTIN_RUNTIME = "compatd"
@@ -225,7 +226,7 @@ def _driver_status(config: Config) -> list[list[str]] | None:
     if config.storage_driver == "vfs":
         return None
     return [
-        ["Backing Filesystem", _filesystem(Path(config.data_root))],
+        ["Backing Filesystem", filesystem(Path(config.data_root))],
         ["Supports d_type", "true"],
         ["Using metacopy", "false"],
         ["Native Overlay Diff", "true"],
@@ -233,15 +234,10 @@ def _driver_status(config: Config) -> list[list[str]] | None:
     ]
 
 
-def _filesystem(path: Path) -> str:
-    """The type of the file system below `path`, by the names that dockerd gives."""
-    best, kind = "", "<unknown>"
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        _, mount, name, *_ = line.split(" ")
-        inside = mount == "/" or str(path) == mount or str(path).startswith(mount + "/")
-        if inside and len(mount) >= len(best):
-            best, kind = mount, name
-    return "extfs" if kind in ("ext2", "ext3", "ext4") else kind
+def _seccomp_warnings(features: SysInfo, config: Config) -> list[str]:
+    if features.seccomp and config.seccomp_profile:
+        return ["WARNING: daemon is not using the default seccomp profile"]
+    return []
 
 
 def _security_options(features: SysInfo, config: Config) -> list[str]:

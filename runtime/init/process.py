@@ -193,7 +193,7 @@ def _become(uid: int, gid: int, groups: list[int]) -> None:
 
 def _label(road: Road, name: str, label: str, form: str) -> None:
     """What the security module is to make of the process at execve; on the real procfs (CVE-2019-16884)."""
-    if not label or label == "unconfined":
+    if not label:
         return
     path = f"/proc/{os.getpid()}/attr/{name}"
     try:
@@ -205,6 +205,8 @@ def _label(road: Road, name: str, label: str, form: str) -> None:
         finally:
             os.close(fd)
     except OSError as error:
+        if label == "unconfined" and error.errno in (_ENOENT, _EINVAL):
+            return  # nothing could confine it here
         module = "apparmor profile" if "apparmor" in name else "process label"
         raise StepError(f"unable to apply {module}: {reason(error)}") from None
 

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.storage import initlayer
+from runtime.storage.quota import Quotas
 from runtime.storage.tree import OPEN_DIRECTORY, empty
 
 log = logging.getLogger(__name__)
@@ -46,14 +47,24 @@ FS_IOC_SETFLAGS = 0x40086602
 FS_TOPDIR_FL = 0x00020000
 
 
+class StorageError(Exception):
+    """A driver cannot be used as it is configured; in dockerd's words."""
+
+
 class Storage:
     """The storage below one root. Methods do few system calls, so the event loop may call them."""
 
     name = ""
     """The driver's name in the API."""
 
-    def __init__(self, root: Path) -> None:
+    no_quotas = ""
+    """What `--storage-opt size` is told where the file system has no project quotas."""
+
+    def __init__(self, root: Path, size: int = 0) -> None:
+        """size: how many bytes a container may write unless it says otherwise; 0 is no limit."""
         self.root = root
+        self.size = size
+        self.quotas: Quotas | None = None
         self.layers = root / "layers"
         self.links = root / "l"
         self.rw = root / "rw"
@@ -62,8 +73,17 @@ class Storage:
         self._removing: list[threading.Thread] = []
 
     def open(self) -> None:
-        """Make the folders and remove what a killed daemon left half done. Raises OSError."""
+        """Make the folders and remove what a killed daemon left half done.
+
+        Raises OSError, StorageError where there is to be a limit and there are no quotas.
+        """
         self.make_folders()
+        try:
+            taken = [path for folder in (self.rw, self.tmp) for path in folder.iterdir() if path.is_dir()]
+            self.quotas = Quotas(self.rw, taken)
+        except OSError as error:
+            if self.size:
+                raise StorageError(self.why_no_quotas(error)) from None
         for folder in (self.layers, self.tmp):
             _spread(folder)
         for left in list(self.tmp.iterdir()):
@@ -163,10 +183,20 @@ class Storage:
 
     # Containers: what a driver says -------------------------------------------------------------------------
 
-    def create_rw(self, container_id: str) -> None:
-        """Make a container's writable folder. Raises FileExistsError."""
+    def why_no_quotas(self, error: OSError) -> str:
+        """The daemon's last words when a limit for all containers cannot be kept."""
+        return self.no_quotas
+
+    def create_rw(self, container_id: str, size: int | None = None) -> None:
+        """Make a container's writable folder, limited to `size` bytes (None: as all are; 0: not).
+
+        A limit needs `quotas`. Raises FileExistsError, OSError.
+        """
         path = self.rw / container_id
         path.mkdir(mode=0o710)
+        wanted = self.size if size is None else size
+        if wanted and self.quotas is not None:
+            self.quotas.limit(path, wanted)  # what is made in it from here on counts
         self._make_diff(path)
 
     @staticmethod

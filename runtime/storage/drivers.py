@@ -9,6 +9,9 @@ from runtime.storage.vfs import Vfs
 DRIVERS: dict[str, type[Storage]] = {"overlay2": Overlay, "overlay": Overlay, "vfs": Vfs}
 
 
-def open_storage(driver: str, root: Path) -> Storage:
-    """The driver of that name (of DRIVERS) below `<data-root>/compatd`; nothing is touched yet."""
-    return DRIVERS[driver](root)
+def open_storage(driver: str, root: Path, size: int = 0) -> Storage:
+    """The driver of that name (of DRIVERS) below `<data-root>/compatd`; nothing is touched yet.
+
+    size: as `Storage` takes it.
+    """
+    return DRIVERS[driver](root, size)

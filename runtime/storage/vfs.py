@@ -15,10 +15,11 @@ class Vfs(Storage):
     """Whole copies; slow and large, and without demands."""
 
     name = "vfs"
+    no_quotas = "Filesystem does not support, or has not enabled quotas"
 
-    def create_rw(self, container_id: str) -> None:
-        """Make a container's folder; it is to be filled by `fill_work`. Raises FileExistsError."""
-        super().create_rw(container_id)
+    def create_rw(self, container_id: str, size: int | None = None) -> None:
+        """Make a container's folder; it is to be filled by `fill_work`. Raises as for all drivers."""
+        super().create_rw(container_id, size)
         (self.rw / container_id / BASE).touch(mode=0o600)
 
     def fill_work(self, container_id: str, chain_ids: list[str]) -> Work | None:

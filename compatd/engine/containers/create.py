@@ -59,7 +59,7 @@ async def create(
     try:
         container.networking = endpoints
         container.network_settings = containers.networks.idle_settings(container)
-        parse_security_options(host["SecurityOpt"])
+        container.apparmor = parse_security_options(host["SecurityOpt"]).apparmor
         await _build(containers, container, old_readonly)
     except BaseException:
         _undo(containers, container)
@@ -128,7 +128,6 @@ def _container(containers: "Containers", config: Json, host: Json, image: Any, n
 async def _build(containers: "Containers", container: Container, old_readonly: bool) -> None:
     mountpoints.register(containers, container, old_readonly=old_readonly)
     containers.container_folder(container.id).mkdir(mode=0o710, parents=True)
-    validate.check_storage_options(container.host_config.get("StorageOpt"))
     await rootfs.make(containers, container)
     await _working_directory(containers, container)
     await mountpoints.populate(containers, container)

@@ -40,7 +40,7 @@ async def inspect(containers: "Containers", container: Container, *, size: bool 
         "Platform": container.platform.get("os", "linux"),
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": container.apparmor,
         "ExecIDs": list(container.exec_ids) or None,
         "HostConfig": host,
         "GraphDriver": {

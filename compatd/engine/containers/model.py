@@ -120,6 +120,7 @@ class Container:
     hostname_path: str = ""
     hosts_path: str = ""
     resolv_conf_path: str = ""
+    apparmor: str = ""
 
     def __post_init__(self) -> None:
         self.lock = asyncio.Lock()
@@ -183,6 +184,7 @@ class Container:
             "HostnamePath": self.hostname_path,
             "HostsPath": self.hosts_path,
             "ResolvConfPath": self.resolv_conf_path,
+            "AppArmorProfile": self.apparmor,
         }
 
     @classmethod
@@ -211,4 +213,5 @@ class Container:
             hostname_path=document["HostnamePath"],
             hosts_path=document["HostsPath"],
             resolv_conf_path=document["ResolvConfPath"],
+            apparmor=document.get("AppArmorProfile", ""),
         )

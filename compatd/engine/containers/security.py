@@ -1,11 +1,9 @@
 """`--security-opt` (API: HostConfig.SecurityOpt)."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from compatd.engine.errors import EngineError
 
-APPARMOR_DEFAULT = "docker-default"
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("0", "f", "F", "FALSE", "false", "False")
 
@@ -56,20 +54,3 @@ def _boolean(value: str, option: str) -> bool:
     if value not in _TRUE + _FALSE:
         raise EngineError(f'invalid --security-opt 2: "{option}"')
     return value in _TRUE
-
-
-def apparmor_profile(option: str, *, privileged: bool, root: Path = Path("/")) -> str:
-    """The profile that a container's processes get, "" for none (apparmor(7)).
-
-    option: `--security-opt apparmor=`. Docker's default is used where it is loaded. root: of the machine.
-    """
-    try:
-        enabled = (root / "sys/module/apparmor/parameters/enabled").read_text().strip() == "Y"
-        loaded = (root / "sys/kernel/security/apparmor/profiles").read_text().splitlines()
-    except OSError:
-        return ""
-    if not enabled:
-        return ""
-    if option or privileged:
-        return option or "unconfined"
-    return APPARMOR_DEFAULT if any(line.split(" ")[0] == APPARMOR_DEFAULT for line in loaded) else ""

@@ -5,10 +5,12 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compatd.engine import apparmor
 from compatd.engine.containers import bundle, exits, ipc, links, mountpoints, validate
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.restart import RestartPolicy
 from compatd.engine.containers.runtimes import find_runtime
+from compatd.engine.containers.security import parse_security_options
 from compatd.engine.containers.times import now
 from compatd.engine.errors import Conflict, EngineError, InvalidParameter, NotModified
 from compatd.engine.logdrivers import LogOptionError
@@ -100,6 +102,7 @@ async def start(containers: "Containers", container: Container, *, by_hand: bool
 
 
 async def _run(containers: "Containers", container: Container, by_hand: bool) -> None:
+    await _confine(containers, container)
     lease = containers.networks.plan(container)
     attachments: list[Any] = []
     try:
@@ -132,6 +135,16 @@ async def _run(containers: "Containers", container: Container, by_hand: bool) ->
     container.manually_restarted = False
     links.address_changed(containers, container)
     _running(containers, container, started.pid, began)
+
+
+async def _confine(containers: "Containers", container: Container) -> None:
+    """Settle the container's AppArmor profile, and see to it that the kernel knows ours."""
+    container.apparmor = ""
+    if containers.info.apparmor:
+        host = container.host_config
+        option = parse_security_options(host["SecurityOpt"]).apparmor
+        container.apparmor = apparmor.profile_for(option, privileged=host["Privileged"])
+        await apparmor.ensure(container.apparmor)
 
 
 def _translate(containers: "Containers", container: Container, error: RuntimeError_) -> EngineError:

@@ -8,7 +8,7 @@ from typing import Any
 from compatd.engine.containers import capabilities, mountspec
 from compatd.engine.containers.resources import check_resources
 from compatd.engine.containers.signals import parse_signal
-from compatd.engine.errors import EngineError, InvalidParameter
+from compatd.engine.errors import InvalidParameter
 from compatd.engine.sysinfo import SysInfo
 
 Json = dict[str, Any]
@@ -213,11 +213,3 @@ def mac_address(text: str) -> str:
     if not _MAC.fullmatch(text.lower()):
         raise InvalidParameter(f"address {text}: invalid MAC address")
     return bytes.fromhex(re.sub("[^0-9a-f]", "", text.lower())).hex(":")
-
-
-def check_storage_options(options: dict[str, str] | None) -> None:
-    """`--storage-opt`. Raises EngineError, as the overlay2 driver does where it has no project quotas."""
-    for name in options or {}:
-        if name.lower() != "size":
-            raise EngineError(f"Unknown option {name}")
-        raise EngineError("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")

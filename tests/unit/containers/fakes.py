@@ -195,7 +195,10 @@ class FakeStorage:
     def __init__(self, root: Path) -> None:
         self.rw = root / "rw"
 
-    def create_rw(self, container_id: str) -> None:
+    quotas = None
+    no_quotas = "--storage-opt is supported only for overlay over xfs with 'pquota' mount option"
+
+    def create_rw(self, container_id: str, size: int | None = None) -> None:
         (self.rw / container_id / "diff").mkdir(parents=True)
 
     def remove_rw(self, container_id: str) -> None:

@@ -239,18 +239,3 @@ def test_what_is_no_mac_address(text: str) -> None:
     with pytest.raises(InvalidParameter) as error:
         validate.mac_address(text)
     assert error.value.message == f"address {text}: invalid MAC address"
-
-
-def test_storage_options() -> None:
-    validate.check_storage_options({})
-    validate.check_storage_options(None)
-    for options, message in (
-        ({"bogus": "1"}, "Unknown option bogus"),
-        (
-            {"size": "1G"},
-            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
-        ),
-    ):
-        with pytest.raises(EngineError) as error:
-            validate.check_storage_options(options)
-        assert (error.value.status, error.value.message) == (500, message)

@@ -67,6 +67,9 @@ def test_facts_of_the_kernel(tmp_path: Path) -> None:
     (tmp_path / "proc/sys/net/ipv4/ip_forward").write_text("1\n")
     (tmp_path / "sys/module/apparmor/parameters").mkdir(parents=True)
     (tmp_path / "sys/module/apparmor/parameters/enabled").write_text("Y\n")
+    (tmp_path / "sys/kernel/security/apparmor").mkdir(parents=True)
+    (tmp_path / "sbin").mkdir()
+    (tmp_path / "sbin/apparmor_parser").touch()
     found = detect(tmp_path)
     assert (found.ipv4_forwarding, found.apparmor, found.seccomp) == (True, True, False)
 

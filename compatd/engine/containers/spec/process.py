@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 from compatd.engine.containers import capabilities
 from compatd.engine.containers.merge import override_environment
 from compatd.engine.containers.model import Container
-from compatd.engine.containers.security import apparmor_profile
 
 if TYPE_CHECKING:
     from compatd.engine.containers.spec.build import Surroundings
@@ -40,9 +39,8 @@ def process(container: Container, around: "Surroundings", *, init: str) -> Json:
         "oomScoreAdj": host["OomScoreAdj"],
         "rlimits": rlimits(host["Ulimits"], around.ulimits or {}),
     }
-    profile = apparmor_profile(around.security.apparmor, privileged=host["Privileged"])
-    if profile:
-        result["apparmorProfile"] = profile
+    if container.apparmor:
+        result["apparmorProfile"] = container.apparmor
     height, width = host["ConsoleSize"]
     if container.tty and (height or width):
         result["consoleSize"] = {"height": height, "width": width}
