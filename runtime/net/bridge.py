@@ -81,14 +81,14 @@ def find_link(name: str) -> str | None:
     return None
 
 
-def ipv4_address(name: str) -> str | None:
-    """The first IPv4 address of a link with its prefix length; None when there is no link or address."""
+def link_addresses(name: str) -> list[str]:
+    """A link's addresses with prefix lengths; none when there is no such link."""
     with rtnetlink.open_route() as sock:
         try:
             index = socket.if_nametoindex(name)
         except OSError:
-            return None
-        return next((a for a in rtnetlink.addresses(sock, index) if ":" not in a), None)
+            return []
+        return rtnetlink.addresses(sock, index)
 
 
 def routed_networks(without: str = "") -> list[str]:

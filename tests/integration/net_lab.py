@@ -6,6 +6,7 @@ to the namespace that they were made in, so one thread can play all parts.
 
 import contextlib
 import ctypes
+import json
 import os
 import socket
 import time
@@ -40,6 +41,7 @@ class Tables:
     def __init__(self) -> None:
         self.networks = Table()
         self.endpoints = Table()
+        self.meta = Table()
 
 
 class Table:
@@ -53,8 +55,8 @@ class Table:
         return self.rows.get(key)
 
     def put(self, key: str, document: dict[str, Any]) -> None:
-        """Writes one."""
-        self.rows[key] = document
+        """Writes one, as JSON: nobody sees it change."""
+        self.rows[key] = json.loads(json.dumps(document))
 
     def delete(self, key: str) -> None:
         """Removes one."""
@@ -62,7 +64,7 @@ class Table:
 
     def all(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """All of them."""
-        yield from self.rows.items()
+        yield from list(self.rows.items())
 
 
 class Events:
@@ -91,8 +93,9 @@ def container(name: str, folder: Path | None = None, **host_config: Any) -> Simp
     number = name.encode().hex().ljust(64, "0")[:64]
     given = {"Hostname": number[:12], "Domainname": "", "ExposedPorts": host_config.pop("exposed", None)}
     return SimpleNamespace(
-        id=number, name=name, config=given, host_config=host_config, networking={}, dir=folder, pid=0
-    )
+        id=number, name=name, config=given, host_config=host_config, networking={}, network_settings={},
+        dir=folder, pid=0,
+    )  # fmt: skip
 
 
 class Lab:

@@ -42,6 +42,7 @@ async def create(
     for settings in endpoints.values():
         if settings.get("MacAddress"):
             settings["MacAddress"] = validate.mac_address(settings["MacAddress"])
+    containers.networks.check_request(endpoints)
     validate.check_modes(config, host)
     validate.check_realtime(host, containers.info)
     warnings = _check(containers, config, host)

@@ -21,7 +21,7 @@ def view(containers: "Containers", container: Container, *, write: bool, volumes
         "scratch": str(containers.storage.tmp),
         "overlay": containers.storage.root_plan(container.id, container.chain_ids)["overlay"],
         "write": write,
-        "process": _process(containers, container),
+        "process": process(containers, container),
         "mounts": mounts(container) if volumes else [],
     }
 
@@ -52,7 +52,7 @@ async def _drop(containers: "Containers", volumes: list[Json], user: str) -> Non
         await containers.volume_mounts.drop(volume, user)
 
 
-def _process(containers: "Containers", container: Container) -> Json | None:
+def process(containers: "Containers", container: Container) -> Json | None:
     """The first process, told from a later one with its number by when it started."""
     if not container.state.running or not container.state.pid:
         return None

@@ -147,4 +147,7 @@ async def rename(containers: "Containers", reference: str, name: str) -> None:
             container.name = old
             raise
         containers.registry.release(old)
+        if container.state.running:
+            containers.networks.renamed(container)
+            containers.registry.save(container)
     containers.emit(container, "rename", {"oldName": f"/{old}"})

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from compatd.engine import sysinfo
+from compatd.engine.cgroupdriver import check_parent
 from compatd.engine.containers import (
     capabilities,
+    connecting,
     create,
     exits,
     health,
@@ -57,7 +59,8 @@ class Containers:
         self.volume_mounts = volumes.mounts = VolumeMounts(runtime)
         self.registry = Registry(store.containers)
         self.health = health.Health(self)
-        self.info = sysinfo.detect()
+        self.info = sysinfo.detect(exec_opts=config.exec_opts)
+        check_parent(config.cgroup_parent, self.info.cgroup_driver)
         self.capabilities = capabilities.available()
         self.stats = Stats(self)
         self.shutting_down = False
@@ -142,7 +145,7 @@ class Containers:
 
     async def open(self) -> None:
         """Load all containers and find those again that outlived the last daemon."""
-        self.info = sysinfo.detect()  # once more: the networks, opened by now, have turned forwarding on
+        self.info = sysinfo.detect(exec_opts=self.config.exec_opts)  # once more: the networks, opened by now, have turned forwarding on
         await recovery.open_all(self)
 
     async def close(self) -> None:
@@ -202,6 +205,16 @@ class Containers:
     async def rename(self, reference: str, name: str) -> None:
         """Give another name."""
         await remove.rename(self, reference, name)
+
+    async def connect(self, reference: str, network: str, request: Json) -> None:
+        """Put on a network; see `connecting.connect`."""
+        await connecting.connect(self, self.find(reference), network, request)
+
+    async def disconnect(self, reference: str, network: str, *, force: bool = False) -> None:
+        """Take off a network."""
+        await connecting.disconnect(
+            self, connecting.find(self, reference, network, force), network, force=force
+        )
 
     async def resize(self, reference: str, height: int, width: int) -> None:
         """Set the terminal's size in characters."""

@@ -1,75 +1,73 @@
-"""The network resources: bridge, host and none, with IDs that stay."""
+"""All networks by ID, as they are in the store; and which one a client means."""
 
-import secrets
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from compatd.engine.errors import InvalidParameter, NotFound
-from compatd.engine.networks import documents, filters
-from compatd.engine.networks.default_bridge import DefaultBridge
-from compatd.engine.networks.model import Json
-from compatd.engine.timestamps import rfc3339
-
-_DRIVERS = {"bridge": "bridge", "host": "host", "none": "null"}
+from compatd.engine.networks.model import Network
 
 
 class Catalog:
-    """All networks by ID, kept in the store."""
+    """Networks that are being made or removed are in the store, but not found here."""
 
     def __init__(self, store: Any) -> None:
-        self._store = store
-        self._networks: dict[str, Json] = {}
+        self._table = store.networks
+        self._networks: dict[str, Network] = {}
 
-    def load(self, bridge: DefaultBridge | None, *, config: Any) -> None:
-        """Reads them, or makes them at the first start; the bridge's are brought up to date."""
-        stored = {document["Name"]: document for _, document in self._store.networks.all()}
-        for name, driver in _DRIVERS.items():
-            if name == "bridge" and bridge is None:
-                continue
-            old = stored.get(name, {})
-            id = old.get("Id") or secrets.token_hex(32)
-            created = old.get("Created") or rfc3339(time.time_ns())
-            network = documents.network(name, id, created, driver)
-            if name == "bridge" and bridge is not None:
-                pool = {"Subnet": bridge.subnet, "Gateway": bridge.gateway}
-                if bridge.pool.within is not None:
-                    pool["IPRange"] = str(bridge.pool.within)
-                network["IPAM"]["Config"] = [pool]
-                network["Options"] = documents.bridge_options(
-                    bridge.name,
-                    icc=bridge.icc,
-                    masquerade=bridge.masquerade,
-                    host_ip=config.default_ip,
-                    mtu=bridge.mtu,
-                )
-            self._networks[id] = network
-            if network != old:
-                self._store.networks.put(id, network)
+    def __iter__(self) -> Iterator[Network]:
+        """All of them, oldest first; the list may change meanwhile."""
+        return iter(list(self._networks.values()))
 
-    def driver(self, network_id: str) -> str:
-        """The driver of a network; "" when it is not there."""
-        return str(self._networks.get(network_id, {}).get("Driver", ""))
+    def stored(self) -> list[Network]:
+        """What the store has; documents of releases that knew only the predefined networks are left out."""
+        return [Network.load(document) for _, document in self._table.all() if "name" in document]
 
-    def matching(self, given: Mapping[str, Any], used: set[str]) -> list[Json]:
-        """Those that pass the filters of NetworkList; `used` are the IDs with containers.
+    def old_ids(self) -> dict[str, str]:
+        """IDs by name of those documents: they are kept."""
+        return {document["Name"]: document["Id"] for _, document in self._table.all() if "Name" in document}
 
-        Raises InvalidParameter.
-        """
-        wanted = filters.check(given)
-        networks = self._networks.values()
-        return [n for n in networks if filters.matches(n, wanted, in_use=n["Id"] in used)]
+    def note(self, network: Network, state: str) -> None:
+        """Writes down that it is being made or removed. Raises StoreError."""
+        network.state = state
+        self._table.put(network.id, network.document())
+        self._networks.pop(network.id, None)
 
-    def resolve(self, term: str) -> Json:
+    def add(self, network: Network) -> None:
+        """From now on it is found. Raises StoreError."""
+        network.state = ""
+        self._table.put(network.id, network.document())
+        self._networks[network.id] = network
+
+    def forget(self, network: Network) -> None:
+        """It is gone."""
+        self._networks.pop(network.id, None)
+        self._table.delete(network.id)
+
+    def get(self, network_id: str) -> Network | None:
+        """By the whole ID."""
+        return self._networks.get(network_id)
+
+    def named(self, name: str) -> Network | None:
+        """By the whole name."""
+        return next((n for n in self._networks.values() if n.name == name), None)
+
+    def find(self, term: str) -> Network | None:
+        """As `resolve`, with None instead of an error."""
+        try:
+            return self.resolve(term)
+        except (InvalidParameter, NotFound):
+            return None
+
+    def resolve(self, term: str) -> Network:
         """By ID, name or the ID's beginning, in this order. Raises NotFound, InvalidParameter."""
-        if term in self._networks:
-            return self._networks[term]
-        for network in self._networks.values():
-            if network["Name"] == term:
-                return network
-        found = [n for n in self._networks.values() if term and n["Id"].startswith(term)]
+        exact = self._networks.get(term) or self.named(term)
+        if exact is not None:
+            return exact
+        found = [n for n in self._networks.values() if n.id.startswith(term)]
         if len(found) > 1:
-            raise InvalidParameter(f"network {term} is ambiguous")
+            raise InvalidParameter(
+                f"network {term} is ambiguous ({len(found)} matches found based on ID prefix)"
+            )
         if not found:
             raise NotFound(f"network {term} not found")
         return found[0]

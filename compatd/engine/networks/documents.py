@@ -3,43 +3,43 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from compatd.engine.networks.model import Endpoint, Json, Publication
-
-PREDEFINED = ("bridge", "host", "none")
+from compatd.engine.networks.model import Endpoint, Json, Network, Publication, Subnet
 
 
-def network(name: str, id: str, created: str, driver: str, subnet: str = "", gateway: str = "") -> Json:
-    """A network resource without its containers, as kept in the store."""
-    config = [{"Subnet": subnet, "Gateway": gateway}] if subnet else None
+def network(n: Network) -> Json:
+    """A network resource without its containers (API: network.Summary)."""
     return {
-        "Name": name,
-        "Id": id,
-        "Created": created,
-        "Scope": "local",
-        "Driver": driver,
-        "EnableIPv4": True,
-        "EnableIPv6": False,
-        "IPAM": {"Driver": "default", "Options": None, "Config": config},
-        "Internal": False,
-        "Attachable": False,
-        "Ingress": False,
-        "ConfigFrom": {"Network": ""},
-        "ConfigOnly": False,
-        "Options": {},
-        "Labels": {},
+        "Name": n.name,
+        "Id": n.id,
+        "Created": n.created,
+        "Scope": n.scope,
+        "Driver": n.driver,
+        "EnableIPv4": n.ipv4,
+        "EnableIPv6": n.ipv6,
+        "IPAM": {
+            "Driver": n.ipam_driver,
+            "Options": n.ipam_options,
+            "Config": [_subnet(s) for s in n.subnets] or None,
+        },
+        "Internal": n.internal,
+        "Attachable": n.attachable,
+        "Ingress": n.ingress,
+        "ConfigFrom": {"Network": n.config_from},
+        "ConfigOnly": n.config_only,
+        "Options": n.options,
+        "Labels": n.labels,
     }
 
 
-def bridge_options(name: str, *, icc: bool, masquerade: bool, host_ip: str, mtu: int) -> dict[str, str]:
-    """The driver options that the default bridge shows."""
-    return {
-        "com.docker.network.bridge.default_bridge": "true",
-        "com.docker.network.bridge.enable_icc": str(icc).lower(),
-        "com.docker.network.bridge.enable_ip_masquerade": str(masquerade).lower(),
-        "com.docker.network.bridge.host_binding_ipv4": host_ip or "0.0.0.0",
-        "com.docker.network.bridge.name": name,
-        "com.docker.network.driver.mtu": str(mtu),
-    }
+def _subnet(s: Subnet) -> Json:
+    found: Json = {"Subnet": s.prefix}
+    if s.range:
+        found["IPRange"] = s.range
+    if s.gateway:
+        found["Gateway"] = s.gateway
+    if s.auxiliary:
+        found["AuxiliaryAddresses"] = s.auxiliary
+    return found
 
 
 def attached(endpoints: Iterable[tuple[Endpoint, str]]) -> Json:
@@ -50,23 +50,16 @@ def attached(endpoints: Iterable[tuple[Endpoint, str]]) -> Json:
             "EndpointID": e.id,
             "MacAddress": e.mac,
             "IPv4Address": f"{e.address}/{e.prefix_length}" if e.address else "",
-            "IPv6Address": "",
+            "IPv6Address": f"{e.address6}/{e.prefix_length6}" if e.address6 else "",
         }
         for e, name in endpoints
     }
 
 
-def ipam_status(subnet: str, taken: int) -> Json:
-    """`Status` of a network (since 1.52). `taken` counts the gateway; the network's own address and
-    broadcast count as in use too."""
-    size = 1 << (32 - int(subnet.rpartition("/")[2]))
-    in_use = min(size, taken + 2)
-    return {"IPAM": {"Subnets": {subnet: {"IPsInUse": in_use, "DynamicIPsAvailable": size - in_use}}}}
-
-
-def settings(endpoints: list[Endpoint], sandbox_id: str = "", sandbox_key: str = "") -> Json:
+def settings(endpoints: Iterable[Endpoint], sandbox_id: str = "", sandbox_key: str = "") -> Json:
     """A running container's NetworkSettings. The fields of its default bridge are at the top too, as API
     versions before 1.52 show them."""
+    endpoints = sorted(endpoints, key=lambda e: e.network_name)
     document: Json = {
         "SandboxID": sandbox_id,
         "SandboxKey": sandbox_key,
@@ -74,46 +67,47 @@ def settings(endpoints: list[Endpoint], sandbox_id: str = "", sandbox_key: str =
         "Networks": {e.network_name: endpoint_settings(e) for e in endpoints},
     }
     for e in endpoints:
-        document["Ports"].update(port_map(e.exposed, e.publications))
+        for key, bound in port_map(e.exposed, e.publications).items():
+            document["Ports"][key] = bound or document["Ports"].get(key)
     return _with_legacy(document)
 
 
-def idle_settings(names: Mapping[str, Any], network_ids: Mapping[str, str]) -> Json:
-    """NetworkSettings of a container that does not run: `names` are its networks with the client's
-    EndpointSettings; `network_ids` their IDs where they are known by now (empty before the first start)."""
-    networks = {name: _endpoint_fields(request, network_ids.get(name, "")) for name, request in names.items()}
-    return _with_legacy({"SandboxID": "", "SandboxKey": "", "Ports": {}, "Networks": networks})
-
-
-def cleared(running: Json) -> Json:
-    """`running` NetworkSettings as they are once the container has stopped."""
-    networks = running.get("Networks") or {}
-    ids = {name: e.get("NetworkID", "") for name, e in networks.items()}
-    return idle_settings(networks, ids)
+def idle_settings(networks: Mapping[str, Json]) -> Json:
+    """NetworkSettings of a container that does not run: `networks` are the kept EndpointSettings."""
+    shown = {}
+    for name, kept in sorted(networks.items()):
+        shown[name] = _endpoint_fields(kept)
+        if not kept.get("NetworkID"):
+            shown[name]["MacAddress"] = kept.get("MacAddress") or ""  # as asked for, until the first start
+    return _with_legacy({"SandboxID": "", "SandboxKey": "", "Ports": {}, "Networks": shown})
 
 
 def endpoint_settings(e: Endpoint) -> Json:
     """One entry of `NetworkSettings.Networks`."""
-    document = _endpoint_fields(e.request, e.network_id)
+    document = _endpoint_fields(e.request)
     document.update(
+        NetworkID=e.network_id,
         EndpointID=e.id,
         Gateway=e.gateway,
         IPAddress=e.address,
         MacAddress=e.mac,
         IPPrefixLen=e.prefix_length,
+        IPv6Gateway=e.gateway6,
+        GlobalIPv6Address=e.address6,
+        GlobalIPv6PrefixLen=e.prefix_length6,
+        DNSNames=e.dns_names or None,
     )
     return document
 
 
-def _endpoint_fields(request: Mapping[str, Any] | None, network_id: str) -> Json:
-    request = request or {}
+def _endpoint_fields(kept: Mapping[str, Any]) -> Json:
     return {
-        "IPAMConfig": request.get("IPAMConfig") or None,
-        "Links": request.get("Links"),
-        "Aliases": request.get("Aliases"),
-        "DriverOpts": request.get("DriverOpts"),
-        "GwPriority": request.get("GwPriority") or 0,
-        "NetworkID": network_id,
+        "IPAMConfig": kept.get("IPAMConfig"),
+        "Links": kept.get("Links"),
+        "Aliases": kept.get("Aliases"),
+        "DriverOpts": kept.get("DriverOpts"),
+        "GwPriority": kept.get("GwPriority") or 0,
+        "NetworkID": kept.get("NetworkID") or "",
         "EndpointID": "",
         "Gateway": "",
         "IPAddress": "",
@@ -122,7 +116,7 @@ def _endpoint_fields(request: Mapping[str, Any] | None, network_id: str) -> Json
         "IPv6Gateway": "",
         "GlobalIPv6Address": "",
         "GlobalIPv6PrefixLen": 0,
-        "DNSNames": None,
+        "DNSNames": kept.get("DNSNames"),
     }
 
 
@@ -150,5 +144,7 @@ def port_map(exposed: Iterable[str], publications: Iterable[Publication]) -> Jso
     ports: Json = dict.fromkeys(exposed)
     for p in publications:
         ports[p.container_key] = ports.get(p.container_key) or []
-        ports[p.container_key].append({"HostIp": p.host_ip, "HostPort": str(p.host_port)})
+        ports[p.container_key].append(
+            {"HostIp": p.host_ip, "HostPort": str(p.host_port) if p.host_port else ""}
+        )
     return ports

@@ -58,7 +58,7 @@ class Names:
         """NetPlan's `dns` for a starting container, in the order of its endpoints; None: no resolver."""
         return None
 
-    def up(self, container: NamedContainer, endpoint: Any, network: Mapping[str, Any]) -> None:
+    def up(self, container: NamedContainer, endpoint: Any, network: Any) -> None:
         """An endpoint's names are answered from now on (before its container starts, or at connect)."""
 
     def down(self, endpoint: Any) -> None:

@@ -1,17 +1,29 @@
-"""The engine's networks: the three predefined ones, and what each container has of them."""
+"""The engine's networks, and what each container has of them."""
 
 import logging
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from compatd.engine.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
-from compatd.engine.networks import documents, files, ports
+from compatd.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
+from compatd.engine.networks import (
+    configuring,
+    default_bridge,
+    documents,
+    files,
+    filters,
+    restoring,
+    settings,
+)
+from compatd.engine.networks.addressing import Addressing
 from compatd.engine.networks.catalog import Catalog
-from compatd.engine.networks.default_bridge import DefaultBridge, mac_for
-from compatd.engine.networks.model import ContainerLike, Endpoint, Json, NetworkLease
+from compatd.engine.networks.drivers import DRIVERS
+from compatd.engine.networks.joining import Joining
+from compatd.engine.networks.making import Making
+from compatd.engine.networks.model import ContainerLike, Endpoint, Json, Move, Network, NetworkLease
+from compatd.engine.networks.names import Names, dns_names
+from compatd.engine.networks.publishing import Publishing
 from compatd.engine.networks.rules import Rules, table_name
 from runtime.net import nft
 
@@ -24,85 +36,101 @@ class Networks:
     """Plans and frees the network of containers. To be used from the event loop's thread only.
 
     `find` answers a container by ID or name (for `--network container:X` and present names); the
-    containers' room sets it.
+    containers' room sets it. `names` answers for containers' names on user-defined networks, when set.
     """
 
     def __init__(self, config: Any, store: Any, events: Any) -> None:
         self._config = config
-        self._sandboxes = os.path.realpath(config.exec_root) + "/netns/"  # libnetwork resolves links, too
-        self._store = store
-        self._events = events
         self.find: Callable[[str], ContainerLike | None] | None = None
+        self.names: Names | None = None
+        self._store = store
         self._catalog = Catalog(store)
-        self._endpoints: dict[str, Endpoint] = {}  # by container ID
+        self._addressing = Addressing(config.default_address_pools, _engine_id(store))
+        self._publishing = Publishing(config)
+        # libnetwork resolves links in the folder's path, too
+        folder = os.path.realpath(config.exec_root) + "/netns/"
+        self._joining = Joining(self._catalog, self._addressing, self._publishing, store, folder)
+        self._making = Making(
+            self._catalog,
+            self._addressing,
+            events,
+            getattr(config, "default_network_opts", None) or {},
+            on=self._joining.on,
+            changed=self._networks_changed,
+        )
         self._adopted: set[str] = set()
-        self._ports = ports.PortAllocator()
-        self._ipv6 = ports.ipv6_listenable()
-        self._bridge = None if config.bridge == "none" else DefaultBridge(config)
-        self._rules: Rules | None = None
 
     # Start and stop of the daemon
 
     async def open(self) -> None:
-        """Makes the bridge and the firewall's table, with all ports and addresses that the store knows.
+        """Makes what the store knows: bridges that are missing, the firewall's tables with all ports.
 
-        Then the containers' room calls `adopt` for each container that runs, and `settle`.
-        Raises EngineError, OSError: without its network the daemon does not start, as dockerd.
+        What was half made or half removed is undone. Then the containers' room calls `adopt` for each
+        container that runs, and `settle`. Raises EngineError, OSError: without its default network the daemon
+        does not start, as dockerd.
         """
-        if self._bridge is not None:
-            self._bridge.open()
-        self._catalog.load(self._bridge, config=self._config)
-        for endpoint_id, document in list(self._store.endpoints.all()):
-            try:
-                self._restore(Endpoint.load(document))
-            except (EngineError, TypeError, ValueError) as e:
-                log.warning("forgetting endpoint %s: %s", endpoint_id, e)
-                self._store.endpoints.delete(endpoint_id)
-        table = table_name(self._bridge.name if self._bridge is not None else "")
-        self._rules = Rules(self, self._config, table=table)
-        self._rules.watch()
+        restoring.restore(self._catalog, self._addressing, self._config)
+        self._joining.restore(lambda id, why: log.warning("forgetting endpoint %s: %s", id, why))
+        table = table_name("" if self._config.bridge == "none" else default_bridge.bridge_name(self._config))
+        self._publishing.rules = Rules(self, self._config, table=table)
+        self._publishing.rules.watch()
 
     async def close(self) -> None:
-        """Lets go of sockets. Bridge, rules and addresses stay for containers that live on."""
-        if self._rules is not None:
-            self._rules.close()
-            self._rules = None
+        """Lets go of sockets. Bridges, rules and addresses stay for containers that live on."""
+        if self._publishing.rules is not None:
+            self._publishing.rules.close()
+            self._publishing.rules = None
+
+    @property
+    def rules(self) -> Rules | None:
+        """The firewall, while the daemon runs."""
+        return self._publishing.rules
 
     def refresh_firewall(self) -> None:
         """Writes the whole table anew, at one moment; also after another program has thrown it away."""
-        if self._rules is not None:
-            self._rules.refresh()
-
-    def firewall_networks(self) -> list[nft.Network]:
-        """For `Rules`: all bridge networks."""
-        return [self._bridge.firewall] if self._bridge is not None else []
-
-    def all_endpoints(self) -> list[Endpoint]:
-        """For `Rules`."""
-        return list(self._endpoints.values())
+        if self.rules is not None:
+            self.rules.refresh()
 
     def finish_forgetting(self) -> None:
         """Waits until the UDP flows of all ports published and withdrawn so far are forgotten."""
-        if self._rules is not None:
-            self._rules.finish_forgetting()
+        if self.rules is not None:
+            self.rules.finish_forgetting()
+
+    def firewall_networks(self) -> list[nft.Network]:
+        """What the firewall's tables are made of."""
+        found = (DRIVERS[n.driver].firewall(n) for n in self._catalog if not n.config_only)
+        return [network for network in found if network is not None]
+
+    def all_endpoints(self) -> list[Endpoint]:
+        """Every endpoint that lives."""
+        return list(self._joining.all())
+
+    def _networks_changed(self) -> None:
+        if self.rules is not None:
+            self.rules.networks_changed()
 
     def adopt(self, container: ContainerLike) -> Json | None:
         """A container that runs since before this daemon: it keeps what the store says it has.
 
         Answers its NetworkSettings, or None when the store knows nothing (mode `container:`).
         """
-        endpoint = self._endpoints.get(container.id)
-        if endpoint is None:
+        sandbox = self._joining.sandboxes.get(container.id)
+        if sandbox is None:
             return None
         self._adopted.add(container.id)
-        return documents.settings([endpoint], endpoint.sandbox_id, endpoint.sandbox_key)
+        self._joining.arrange(sandbox)
+        if self.names is not None:
+            self.names.adopt(container, sandbox.endpoints)
+        return documents.settings(sandbox.endpoints, sandbox.id, sandbox.key)
 
     def settle(self) -> None:
         """Ends the start: frees what belongs to containers that nobody adopted."""
-        for container_id in [c for c in self._endpoints if c not in self._adopted]:
+        for container_id in [c for c in self._joining.sandboxes if c not in self._adopted]:
             self._free(container_id)
+        if self.names is not None:
+            self.names.settle()
 
-    # Containers
+    # Containers that start and stop
 
     def plan(self, container: ContainerLike) -> NetworkLease:
         """Allocates a starting container's addresses and ports and publishes them.
@@ -111,41 +139,31 @@ class Networks:
         InvalidParameter, EngineError with dockerd's texts; nothing is allocated then.
         """
         self._free(container.id)
-        if container.config.get("NetworkDisabled"):
-            return NetworkLease({"mode": "new", "endpoints": [], "sysctls": {}}, documents.settings([]))
         mode = str(container.host_config.get("NetworkMode") or "default")
         if mode.startswith("container:"):
-            return self._join(container, mode.partition(":")[2])
-        if mode in ("default", "bridge"):
-            return self._attach(container)
-        network = self._catalog.resolve(mode)
-        if network["Name"] == "bridge":
-            return self._attach(container)
-        endpoint = self._endpoint(container, network)
-        if network["Name"] == "host":
-            endpoint.sandbox_key = self._sandboxes + "default"
-        self._connect(endpoint)
-        host = network["Name"] == "host"
-        plan = {"mode": "host"} if host else {"mode": "new", "endpoints": [], "sysctls": {}}
-        return NetworkLease(plan, documents.settings([endpoint], endpoint.sandbox_id, endpoint.sandbox_key))
+            return self._share(container, mode.partition(":")[2])
+        self.configure(container)
+        if self._config.bridge == "none" and mode in ("default", "bridge"):
+            container.config["NetworkDisabled"] = True  # as dockerd: it runs, without a network
+        if container.config.get("NetworkDisabled"):
+            return NetworkLease({"mode": "new", "endpoints": [], "sysctls": {}}, documents.settings([]))
+        try:
+            sandbox, holds = self._joining.start(container)
+        except EngineError as e:
+            raise type(e)(_FAILED + e.message) from e
+        self._adopted.add(container.id)
+        for endpoint in sandbox.endpoints:
+            self._up(container, endpoint)
+        if any(e.driver == "host" for e in sandbox.endpoints):
+            plan: Json = {"mode": "host"}
+        else:
+            parts = [self._part(e) for e in sandbox.endpoints]
+            plan = {"mode": "new", "endpoints": [p for p in parts if p is not None], "sysctls": {}}
+            if self.names is not None and (dns := self.names.plan(container, sandbox.endpoints)) is not None:
+                plan["dns"] = dns
+        return NetworkLease(plan, documents.settings(sandbox.endpoints, sandbox.id, sandbox.key), holds)
 
-    def release(self, container_id: str) -> None:
-        """Frees a stopped container's ports and addresses and emits `network disconnect`. Never raises
-        for a container that has nothing."""
-        self._free(container_id)
-
-    def _free(self, container_id: str) -> None:
-        endpoint = self._endpoints.pop(container_id, None)
-        self._adopted.discard(container_id)
-        if endpoint is None:
-            return
-        self._unpublish(endpoint)
-        if self._bridge is not None and endpoint.address:
-            self._bridge.pool.release(endpoint.address)
-        self._store.endpoints.delete(endpoint.id)
-        self._emit("disconnect", endpoint)
-
-    def _join(self, container: ContainerLike, name: str) -> NetworkLease:
+    def _share(self, container: ContainerLike, name: str) -> NetworkLease:
         other = self._other(name)
         if other.id == container.id:
             raise EngineError("cannot join own network namespace")
@@ -165,101 +183,134 @@ class Networks:
             raise NotFound(f"No such container: {name}")
         return other
 
-    def _attach(self, container: ContainerLike) -> NetworkLease:
-        if self._bridge is None:
-            raise NotFound("network bridge not found")
-        endpoint = self._endpoint(container, self._catalog.resolve("bridge"))
-        if (endpoint.request.get("IPAMConfig") or {}).get("IPv4Address"):
-            raise InvalidParameter("user specified IP address is supported on user defined networks only")
-        wanted = ports.requests(
-            container.host_config, endpoint.exposed, self._config.default_ip, ipv6=self._ipv6
-        )
-        for r in wanted:
-            key = f"{r.container_port}/{r.protocol}"
-            if key not in endpoint.exposed:
-                endpoint.exposed.append(key)
-        endpoint.address = self._bridge.pool.allocate()
-        endpoint.prefix_length = self._bridge.pool.subnet.prefixlen
-        endpoint.gateway = self._bridge.gateway
-        mac = endpoint.request.get("MacAddress") or container.config.get("MacAddress")
-        endpoint.mac = str(mac or mac_for(endpoint.address)).lower()
-        lease = NetworkLease({}, {})
-        try:
-            self._publish(endpoint, wanted, lease)
-            self._connect(endpoint)
-        except BaseException:
-            lease.close()
-            self._endpoints.pop(container.id, None)
-            self._unpublish(endpoint)
-            self._bridge.pool.release(endpoint.address)
-            raise
-        part = self._bridge.endpoint_plan(endpoint.host_name, endpoint.mac, endpoint.address)
-        lease.plan = {"mode": "new", "endpoints": [part], "sysctls": {}}
-        lease.settings = documents.settings([endpoint], endpoint.sandbox_id, endpoint.sandbox_key)
-        return lease
+    def _part(self, endpoint: Endpoint) -> Json | None:
+        network = self._joining.network_of(endpoint.network_id)
+        return DRIVERS[network.driver].part(network, endpoint)
 
-    def _endpoint(self, container: ContainerLike, network: Json) -> Endpoint:
-        sandbox = secrets.token_hex(32)
-        given: Mapping[str, Any] = container.networking or {}
-        request = given.get(network["Name"]) or given.get(network["Id"])
-        if request is None and network["Name"] == "bridge":
-            request = given.get("default")
-        return Endpoint(
-            id=secrets.token_hex(32),
-            container_id=container.id,
-            container_name=container.name.lstrip("/"),
-            network_id=network["Id"],
-            network_name=network["Name"],
-            sandbox_id=sandbox,
-            sandbox_key=self._sandboxes + sandbox[:12],
-            exposed=[ports.normal_key(k) for k in container.config.get("ExposedPorts") or {}],
-            request=dict(request or {}),
-        )
+    def _up(self, container: ContainerLike, endpoint: Endpoint) -> None:
+        network = self._joining.network_of(endpoint.network_id)
+        self._making.emit(network, "connect", {"container": endpoint.container_id})
+        if self.names is not None:
+            self.names.up(container, endpoint, network)
 
-    def _connect(self, endpoint: Endpoint) -> None:
-        self._store.endpoints.put(endpoint.id, endpoint.document())
-        self._endpoints[endpoint.container_id] = endpoint
-        self._adopted.add(endpoint.container_id)
-        self._emit("connect", endpoint)
+    def _down(self, endpoint: Endpoint) -> None:
+        if self.names is not None:
+            self.names.down(endpoint)
+        network = self._catalog.get(endpoint.network_id)
+        if network is not None:
+            self._making.emit(network, "disconnect", {"container": endpoint.container_id})
 
-    def _publish(self, endpoint: Endpoint, wanted: list[ports.Request], lease: NetworkLease) -> None:
-        try:
-            for request in wanted:
-                made, sockets = self._ports.allocate(request)
-                endpoint.publications += made
-                lease.holds += sockets
-            if self._rules is not None:
-                self._rules.publish(endpoint)
-        except (EngineError, OSError) as e:
-            reason = e.message if isinstance(e, EngineError) else str(e)
-            raise EngineError(
-                f"{_FAILED}driver failed programming external connectivity on endpoint "
-                f"{endpoint.container_name} ({endpoint.id}): {reason}"
-            ) from e
+    def release(self, container_id: str) -> None:
+        """Frees a stopped container's ports and addresses and emits `network disconnect`. Never raises
+        for a container that has nothing."""
+        self._free(container_id)
 
-    def _unpublish(self, endpoint: Endpoint) -> None:
-        try:
-            if self._rules is not None:
-                self._rules.withdraw(endpoint)
-        except OSError as e:
-            log.warning("withdrawing the ports of %s: %s", endpoint.container_name, e)
-        for publication in endpoint.publications:
-            self._ports.release(publication)
-        endpoint.publications = []
+    def _free(self, container_id: str) -> None:
+        self._adopted.discard(container_id)
+        sandbox = self._joining.sandboxes.pop(container_id, None)
+        if sandbox is None:
+            return
+        self._joining.give_back(sandbox)
+        for endpoint in sandbox.endpoints:
+            self._down(endpoint)
+        if self.names is not None:
+            self.names.sandbox_gone(container_id)
 
-    def _restore(self, endpoint: Endpoint) -> None:
-        if endpoint.address:
-            if self._bridge is None:
-                raise NotFound("network bridge not found")
-            self._bridge.pool.reserve(endpoint.address)
-        for publication in endpoint.publications:
-            self._ports.mark(publication)
-        self._endpoints[endpoint.container_id] = endpoint
+    # One network more or less of a running container; what follows in its namespace is the caller's
 
-    def _emit(self, action: str, endpoint: Endpoint) -> None:
-        driver = self._catalog.driver(endpoint.network_id)
-        attributes = {"container": endpoint.container_id, "name": endpoint.network_name, "type": driver}
-        self._events.emit("network", action, endpoint.network_id, attributes)
+    def join(self, container: ContainerLike, term: str, request: Json) -> Move:
+        """Puts a running container on a network. Raises EngineError; nothing is changed then.
+
+        The caller makes the interface as the answer says; when it cannot, it calls `leave`.
+        """
+        if str(container.host_config.get("NetworkMode")).startswith("container:"):
+            raise settings.shares_namespace()
+        network = self._catalog.resolve(term)
+        kept = {**request, "NetworkID": network.id}
+        configuring.describe(container, network, kept)
+        here = self._joining.sandbox_of(container)
+        if here.on(network.id) is None:
+            configuring.check_together(self._catalog, container, network)
+        endpoint, holds, gone = self._joining.join(container, network, kept)
+        container.networking[network.name] = kept
+        self._up(container, endpoint)
+        return Move(endpoint, self._part(endpoint), here.routes(self._joining.network_of), holds, gone)
+
+    def leave(self, container: ContainerLike, term: str) -> Move:
+        """Takes a running container off a network. Raises EngineError when it is not on it."""
+        network = self._catalog.resolve(term)
+        if container.host_config.get("NetworkMode") == "host" and network.driver == "host":
+            raise InvalidParameter(
+                "cannot disconnect container from host network - container was created in host network mode"
+            )
+        sandbox = self._joining.sandboxes.get(container.id)
+        endpoint = sandbox.on(network.id) if sandbox is not None else None
+        if sandbox is None or endpoint is None:
+            raise EngineError(f"container {container.id} is not connected to network {network.name}")
+        holds, gone = self._joining.leave(container, endpoint)
+        container.networking.pop(network.name, None)
+        self._down(endpoint)
+        return Move(endpoint, None, sandbox.routes(self._joining.network_of), holds, gone)
+
+    def running_settings(self, container: ContainerLike) -> Json:
+        """NetworkSettings of a running container as it is now."""
+        sandbox = self._joining.sandbox_of(container)
+        return documents.settings(sandbox.endpoints, sandbox.id, sandbox.key)
+
+    async def moved(self, container: ContainerLike) -> None:
+        """After `join` or `leave`, when the namespace has followed."""
+        if self.names is not None:
+            await self.names.changed(container, self.endpoints(container.id))
+
+    def unknown(self, term: str) -> bool:
+        """Whether there is no such network."""
+        return self._catalog.find(term) is None
+
+    def endpoints(self, container_id: str) -> list[Endpoint]:
+        """A running container's endpoints."""
+        sandbox = self._joining.sandboxes.get(container_id)
+        return list(sandbox.endpoints) if sandbox is not None else []
+
+    # Containers that do not run: their configuration only
+
+    def check_request(self, endpoints: Mapping[str, Json]) -> None:
+        """EndpointsConfig of a create request. Raises InvalidParameter."""
+        settings.check_all(self._catalog.find, endpoints)
+
+    def configure(self, container: ContainerLike) -> None:
+        """Gives a container that names no network the one of its mode."""
+        configuring.configure(self._catalog, container)
+
+    def connect_idle(self, container: ContainerLike, term: str, request: Json) -> None:
+        """For the next start. Raises InvalidParameter."""
+        configuring.connect(self._catalog, container, term, request)
+
+    def disconnect_idle(self, container: ContainerLike, term: str) -> None:
+        """Not at the next start. Raises EngineError when it is not on that network."""
+        configuring.disconnect(self._catalog, container, term)
+
+    def renamed(self, container: ContainerLike) -> None:
+        """A running container has another name: it is found by that on its networks."""
+        sandbox = self._joining.sandboxes.get(container.id)
+        if sandbox is None:
+            return
+        for endpoint in sandbox.endpoints:
+            endpoint.container_name = container.name.lstrip("/")
+            kept = container.networking.get(endpoint.network_name)
+            if endpoint.dns_names and kept is not None:
+                kept["DNSNames"] = dns_names(container, kept)
+                endpoint.dns_names = list(kept["DNSNames"])
+        self._joining.save(sandbox)
+        if self.names is not None:
+            self.names.renamed(container, sandbox.endpoints)
+
+    def idle_settings(self, container: ContainerLike, running: Json | None = None) -> Json:
+        """NetworkSettings of a container that does not run: before its first start, or after `running`."""
+        mode = str(container.host_config.get("NetworkMode") or "default")
+        if mode.startswith("container:") or container.config.get("NetworkDisabled"):
+            return documents.settings([])
+        self.configure(container)
+        return documents.idle_settings(container.networking)
 
     # Files
 
@@ -273,39 +324,43 @@ class Networks:
         if mode.startswith("container:"):
             folder = self._other(mode.partition(":")[2]).dir
             return {name: folder / name for name in ("hostname", "hosts", "resolv.conf")}
+        default = self._catalog.named("bridge")
+        first = next((e for e in self.endpoints(container.id) if e.address), None)
         content = files.contents(
             container.config,
             container.host_config,
             self._config,
-            address=getattr(self._endpoints.get(container.id), "address", ""),
-            gateway=self._bridge.gateway if self._bridge is not None else "",
+            address=first.address if first is not None else "",
+            gateway=next((s.gateway for s in default.of_version(4)), "") if default is not None else "",
             linked=getattr(container, "linked_hosts", ()),
         )
         for name, data in content.items():
             (container.dir / name).write_bytes(data)
         return {name: container.dir / name for name in content}
 
-    # What clients see
+    # Networks themselves
 
-    def idle_settings(self, container: ContainerLike, running: Json | None = None) -> Json:
-        """NetworkSettings of a container that does not run: before its first start, or after `running`."""
-        if running:
-            return documents.cleared(running)
-        mode = str(container.host_config.get("NetworkMode") or "default")
-        if mode.startswith("container:") or container.config.get("NetworkDisabled"):
-            return documents.settings([])
-        name = "bridge" if mode == "default" else mode
-        given = container.networking or {}
-        return documents.idle_settings({name: given.get(name) or given.get("default") or {}}, {})
+    async def create(self, body: Mapping[str, Any]) -> str:
+        """Makes the network that an API request describes; its ID. Raises EngineError."""
+        return await self._making.create(body)
+
+    async def remove(self, term: str) -> None:
+        """Removes a network. Raises NotFound, Forbidden."""
+        await self._making.remove(term)
+
+    async def prune(self, given: Mapping[str, Any]) -> list[str]:
+        """Removes networks that nothing uses; their names. Raises InvalidParameter."""
+        return await self._making.prune(given, lambda id: bool(self._joining.on(id)))
 
     def list(self, given: Mapping[str, Any] | None = None, *, detailed: bool = False) -> list[Json]:
         """Network resources that pass the filters; `detailed` with containers, as before 1.28.
 
         Raises InvalidParameter.
         """
-        used = {e.network_id for e in self._endpoints.values()}
-        found = self._catalog.matching(given or {}, used)
-        return [self._detailed(n) if detailed else dict(n) for n in found]
+        used = {e.network_id for e in self._joining.all()}
+        wanted = filters.check(given or {})
+        found = [n for n in self._catalog if filters.matches(n, wanted, in_use=n.id in used)]
+        return [self._detailed(n) if detailed else documents.network(n) for n in found]
 
     def inspect(self, term: str, scope: str = "") -> Json:
         """A network by ID, name or the ID's beginning, with `Containers` and `Status`.
@@ -313,24 +368,20 @@ class Networks:
         Raises NotFound (also when it is not of `scope`), InvalidParameter when several IDs begin so.
         """
         network = self._catalog.resolve(term)
-        if scope and network["Scope"] != scope:
+        if scope and network.scope != scope:
             raise NotFound(f"network {term} not found")
         return self._detailed(network)
 
-    def remove(self, term: str) -> None:
-        """Removes a network: none can be yet. Raises NotFound, Forbidden."""
-        name = self._catalog.resolve(term)["Name"]
-        raise Forbidden(f"{name} is a pre-defined network and cannot be removed")
+    def _detailed(self, network: Network) -> Json:
+        here = self._joining.on(network.id)
+        return {
+            **documents.network(network),
+            "Containers": documents.attached((e, e.container_name) for e in here),
+            "Status": {"IPAM": self._addressing.status(network)},
+        }
 
-    def _detailed(self, network: Json) -> Json:
-        here = [e for e in self._endpoints.values() if e.network_id == network["Id"]]
-        document = {**network, "Containers": documents.attached((e, self._name(e)) for e in here)}
-        if network["Name"] == "bridge" and self._bridge is not None:
-            document["Status"] = documents.ipam_status(self._bridge.subnet, self._bridge.pool.taken)
-        else:
-            document["Status"] = {"IPAM": {}}
-        return document
 
-    def _name(self, endpoint: Endpoint) -> str:
-        container = self.find(endpoint.container_id) if self.find is not None else None
-        return container.name.lstrip("/") if container is not None else endpoint.container_name
+def _engine_id(store: Any) -> str:
+    """The engine's ID, as /info shows it; a pool of IPv6 addresses is made from it."""
+    document = store.meta.get("engine")
+    return str((document or {}).get("ID") or "")

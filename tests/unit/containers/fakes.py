@@ -79,6 +79,7 @@ class FakeNetworks:
     def __init__(self) -> None:
         self.find: Any = None
         self.planned: list[str] = []
+        self.renamings: list[str] = []
         self.released: list[str] = []
         self.failure: Exception | None = None
 
@@ -96,6 +97,36 @@ class FakeNetworks:
 
     def release(self, container_id: str) -> None:
         self.released.append(container_id)
+
+    def check_request(self, endpoints: dict[str, Json]) -> None:
+        pass
+
+    def join(self, container: Any, term: str, request: Json) -> Any:
+        raise NotFound(f"network {term} not found")
+
+    def leave(self, container: Any, term: str) -> Any:
+        raise NotFound(f"network {term} not found")
+
+    def unknown(self, term: str) -> bool:
+        return True
+
+    def inspect(self, term: str, scope: str = "") -> Json:
+        raise NotFound(f"network {term} not found")
+
+    def connect_idle(self, container: Any, term: str, request: Json) -> None:
+        container.networking[term] = request
+
+    def disconnect_idle(self, container: Any, term: str) -> None:
+        container.networking.pop(term)
+
+    def running_settings(self, container: Any) -> Json:
+        return self.plan(container).settings
+
+    async def moved(self, container: Any) -> None:
+        pass
+
+    def renamed(self, container: Any) -> None:
+        self.renamings.append(container.name)
 
     def adopt(self, container: Any) -> Json | None:
         return None
@@ -183,6 +214,9 @@ class FakeRuntime:
         if self.failure:
             raise RuntimeError_(self.failure, "CgroupError")
         self.updates.append(resources)
+
+    async def hold(self, container_id: str, sockets: Any, relays: Any = (), drop: Any = ()) -> None:
+        pass
 
     async def delete(self, container_id: str) -> None:
         self.running.pop(container_id, None)

@@ -4,14 +4,15 @@ from typing import Any
 
 import pytest
 
-from compatd.engine.errors import EngineError
-from compatd.engine.networks import documents, filters
+from compatd.engine.errors import EngineError, InvalidParameter
+from compatd.engine.networks import filters
+from compatd.engine.networks.model import Network
 
-BRIDGE = documents.network("bridge", "a1" * 32, "", "bridge")
-MINE = {**documents.network("my-net", "b2" * 32, "", "bridge"), "Labels": {"l": "1", "e": ""}}
+BRIDGE = Network("bridge", "a1" * 32, "2026-11-27T10:00:00Z", "bridge")
+MINE = Network("my-net", "b2" * 32, "2026-11-27T12:00:00Z", "bridge", labels={"l": "1", "e": ""})
 
 
-def passes(network: dict[str, Any], in_use: bool = False, **given: Any) -> bool:
+def passes(network: Network, in_use: bool = False, **given: Any) -> bool:
     return filters.matches(network, filters.check(given), in_use=in_use)
 
 
@@ -36,7 +37,7 @@ def passes(network: dict[str, Any], in_use: bool = False, **given: Any) -> bool:
         ({"label": ["l=2"]}, []),
     ],
 )
-def test_what_passes(given: dict[str, Any], expected: list[dict[str, Any]]) -> None:
+def test_what_passes(given: dict[str, Any], expected: list[Network]) -> None:
     assert [n for n in (BRIDGE, MINE) if passes(n, **given)] == expected
 
 
@@ -62,3 +63,29 @@ def test_dangling_means_without_containers_and_never_predefined(yes: str) -> Non
 def test_what_is_refused(given: dict[str, list[str]], message: str) -> None:
     with pytest.raises(EngineError, match=message):
         filters.check(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "pruned"),
+    [
+        ({}, True),
+        ({"until": ["2026-11-27T12:00:00Z"]}, True),
+        ({"until": ["2026-11-27T11:59:59Z"]}, False),
+        ({"until": ["90m"]}, False),
+        ({"label": ["l=1"]}, True),
+        ({"label": ["l=2"]}, False),
+        ({"label!": ["l=1"]}, False),
+        ({"label!": ["other"]}, True),
+    ],
+)
+def test_what_is_pruned(given: dict[str, list[str]], pruned: bool) -> None:
+    now = 1795780800_000000000  # 2026-11-27T12:00:00Z
+    assert filters.matches_prune(MINE, filters.check_prune(given, now)) is pruned
+
+
+def test_filters_of_prune_only() -> None:
+    for given in ({"name": ["x"]}, {"until": ["1h", "2h"]}, {"until": ["soon"]}):
+        with pytest.raises(InvalidParameter):
+            filters.check_prune(given, 0)
+    with pytest.raises(InvalidParameter):
+        filters.check({"until": ["1h"]})

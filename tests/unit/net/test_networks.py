@@ -1,103 +1,14 @@
 """What a container gets of its networks and gives back; bridge and firewall are fakes."""
 
-import asyncio
-import ipaddress
-import socket
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from compatd.engine.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
-from compatd.engine.networks import (
-    NetworkLease,
-    Networks,
-    default_bridge,
-    hostchains,
-    ports,
-    rules,
-    table_name,
-)
-from compatd.engine.networks.addresses import AddressPool
-from runtime.net import bridge, conntrack, forward, nft
-from tests.integration.net_lab import Events, Tables, config, container
-
-
-class FakeFirewall:
-    """Keeps what the kernel would."""
-
-    port_id = 1
-
-    def __init__(self, table: str, families: tuple[int, ...]) -> None:
-        self.table = table
-        self.families = families
-        self.ports: list[nft.Binding] = []
-        self.fail: OSError | None = None
-
-    def rebuild(
-        self, networks: list[nft.Network], bindings: list[nft.Binding], links: object, *, options: nft.Options
-    ) -> None:
-        self.networks, self.ports, self.options = networks, list(bindings), options
-
-    def publish(self, bindings: list[nft.Binding], links: object) -> None:
-        if self.fail:
-            raise self.fail
-        self.ports += bindings
-
-    def withdraw(self, bindings: list[nft.Binding]) -> None:
-        self.ports = [p for p in self.ports if p not in bindings]
-
-    def close(self) -> None:
-        pass
-
-
-@pytest.fixture(autouse=True)
-def _no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_bridge(self: default_bridge.DefaultBridge) -> None:
-        self.pool = AddressPool(ipaddress.IPv4Network("172.17.0.0/16"), "172.17.0.1")
-
-    monkeypatch.setattr(default_bridge.DefaultBridge, "open", open_bridge)
-    monkeypatch.setattr(nft, "Firewall", FakeFirewall)
-    monkeypatch.setattr(bridge, "allow_loopback", lambda name: None)
-    monkeypatch.setattr(bridge, "enable_forwarding", lambda version=4: False)
-    monkeypatch.setattr(bridge, "isolate", lambda name, *, on: None)
-    monkeypatch.setattr(hostchains.HostChains, "ensure", lambda self, bridges: None)
-    monkeypatch.setattr(rules.Rules, "watch", lambda self: None)
-    monkeypatch.setattr(conntrack, "forget", lambda ports, addresses, still: 0)
-    monkeypatch.setattr(forward, "chains", list)
-    monkeypatch.setattr(ports, "hold", lambda ip, port, protocol: socket.socket())
-    monkeypatch.setattr(ports, "ipv6_listenable", lambda: True)
-
-
-class World:
-    """One daemon's networks with what they stand on."""
-
-    def __init__(self, tables: Tables | None = None, **changes: Any) -> None:
-        self.tables = tables or Tables()
-        self.events = Events()
-        self.networks = Networks(config(**changes), self.tables, self.events)
-        asyncio.run(self.networks.open())
-        rules = self.networks._rules
-        self.firewall: Any = rules and rules._firewall
-        self.leases: list[NetworkLease] = []
-
-    def plan(self, *arguments: Any, **host_config: Any) -> NetworkLease:
-        lease = self.networks.plan(container(*arguments, **host_config))
-        self.leases.append(lease)
-        return lease
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    for lease in world.leases:
-        lease.close()
-
-
-def bindings(key: str, *given: tuple[str, str]) -> dict[str, Any]:
-    return {key: [{"HostIp": ip, "HostPort": port} for ip, port in given]}
+from compatd.engine.networks import table_name
+from runtime.net import nft
+from tests.integration.net_lab import container
+from tests.unit.net.netkit import Kernel, World, bindings
 
 
 def test_default_bridge(world: World) -> None:
@@ -105,9 +16,10 @@ def test_default_bridge(world: World) -> None:
     (endpoint,) = lease.plan["endpoints"]
     on_bridge = lease.settings["Networks"]["bridge"]
     assert endpoint == {
-        "host_name": "veth" + on_bridge["EndpointID"][:7], "name": "eth0", "bridge": "docker0",
-        "mac": "02:42:ac:11:00:02", "addresses": ["172.17.0.2/16"], "gateway": "172.17.0.1", "mtu": 1500,
-        "hairpin": True, "isolated": False,
+        "kind": "bridge", "host_name": "veth" + on_bridge["EndpointID"][:7], "name": "eth0",
+        "bridge": "docker0", "mac": "02:42:ac:11:00:02", "addresses": ["172.17.0.2/16"],
+        "gateway": "172.17.0.1", "gateway6": None, "mtu": 1500, "hairpin": True, "isolated": False,
+        "sysctls": {},
     }  # fmt: skip
     assert lease.plan["mode"] == "new"
     assert len(lease.holds) == 2
@@ -173,19 +85,15 @@ def test_exposed_and_published_ports(world: World) -> None:
 
 
 def test_mac_address_of_the_request(world: World) -> None:
-    old = container("old")
-    old.config["MacAddress"] = "02:42:AC:11:00:99"
-    new = container("new")
-    new.networking = {"bridge": {"MacAddress": "02:42:ac:11:00:98"}}
-    plans = [world.networks.plan(c).plan["endpoints"][0]["mac"] for c in (old, new)]
-    assert plans == ["02:42:ac:11:00:99", "02:42:ac:11:00:98"]
+    lease = world.plan("new", {"bridge": {"MacAddress": "02:42:AC:11:00:98"}})
+    assert lease.plan["endpoints"][0]["mac"] == "02:42:ac:11:00:98"
 
 
 def test_address_of_ones_own_is_for_user_networks(world: World) -> None:
-    fixed = container("fixed")
-    fixed.networking = {"bridge": {"IPAMConfig": {"IPv4Address": "172.17.0.9"}}}
-    with pytest.raises(InvalidParameter, match="user specified IP address is supported on user defined"):
-        world.networks.plan(fixed)
+    with pytest.raises(InvalidParameter, match="user-specified IP address is supported on user-defined"):
+        world.plan("fixed", {"bridge": {"IPAMConfig": {"IPv4Address": "172.17.0.9"}}})
+    with pytest.raises(InvalidParameter, match="network-scoped aliases are only supported for user-defined"):
+        world.plan("fixed", {"bridge": {"Aliases": ["a"]}})
 
 
 def test_host_and_none(world: World) -> None:
@@ -217,7 +125,7 @@ def test_another_containers_namespace(world: World, tmp_path: Path) -> None:
 
 
 def test_unknown_network(world: World) -> None:
-    with pytest.raises(NotFound, match=r"^network nope not found$"):
+    with pytest.raises(NotFound, match=r"^failed to set up container networking: network nope not found$"):
         world.plan("x", NetworkMode="nope")
 
 
@@ -266,18 +174,17 @@ def test_list_and_inspect(world: World) -> None:
     with pytest.raises(NotFound):
         world.networks.inspect("bridge", scope="swarm")
     with pytest.raises(Forbidden, match=r"^bridge is a pre-defined network and cannot be removed$"):
-        world.networks.remove("bridge")
+        world.remove("bridge")
 
 
-def test_daemon_without_a_bridge() -> None:
+def test_daemon_without_a_bridge(kernel: Kernel) -> None:
     world = World(bridge="none")
     assert [n["Name"] for n in world.networks.list()] == ["host", "none"]
-    with pytest.raises(NotFound, match="network bridge not found"):
-        world.plan("web")
+    assert world.plan("web").plan["endpoints"] == []  # as dockerd: without a network
     assert world.plan("quiet", NetworkMode="none").plan["endpoints"] == []
 
 
-def test_each_daemon_has_its_table() -> None:
+def test_each_daemon_has_its_table(kernel: Kernel) -> None:
     assert World().firewall.table == table_name("docker0") == "compatd"
     assert World(bridge="other0").firewall.table == "compatd-other0"
     assert World(iptables=False).firewall.families == ()
@@ -287,8 +194,8 @@ def test_settings_of_a_container_that_does_not_run(world: World) -> None:
     idle = world.networks.idle_settings(container("x", NetworkMode="default"))
     assert idle["Networks"]["bridge"]["NetworkID"] == ""
     web = container("web")
-    running = world.networks.plan(web).settings
-    stopped = world.networks.idle_settings(web, running)
+    running = world.start(web).settings
+    stopped = world.networks.idle_settings(web)
     assert stopped["Networks"]["bridge"]["NetworkID"] == running["Networks"]["bridge"]["NetworkID"]
     assert stopped["IPAddress"] == ""
     joined = world.networks.idle_settings(container("y", NetworkMode="container:web"))
