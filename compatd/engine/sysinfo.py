@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 from compatd.engine import apparmor
-from compatd.engine.cgroupdriver import CGROUPFS, cgroup_driver
+
 
 @dataclass(frozen=True)
 class SysInfo:
