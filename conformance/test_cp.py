@@ -72,7 +72,9 @@ def test_what_a_path_is(engine: Engine, tree: str, path: str, name: str, mode: i
     assert (found["name"], found["mode"], found["linkTarget"]) == (name, mode, link)
     assert found["mtime"].endswith("Z") and head.body == b""
     answer = archive(engine, "GET", tree, path)
-    assert stat(answer) == found and answer.headers["content-type"] == "application/x-tar"
+    # The root's own time changes when an engine mounts it.
+    again = {**stat(answer), "mtime": found["mtime"]} if path == "/" else stat(answer)
+    assert again == found and answer.headers["content-type"] == "application/x-tar"
     first = next(iter(unpack(answer.body).values()))
     assert first.name == name.strip("/") and first.mtime > 0
 
@@ -105,7 +107,7 @@ def test_paths_that_cannot_be_used(engine: Engine, tree: str) -> None:
     ):
         answer = archive(engine, "PUT", tree, path, b"")
         assert text in answer.message
-        assert answer.status == status if engine.at_least("1.45") or status != 400 else 500
+        assert answer.status == (500 if status == 400 and not engine.at_least("1.48") else status)
     for method in ("GET", "PUT"):
         answer = archive(engine, method, tree, "", b"" if method == "PUT" else None)
         assert answer.status == 400 and answer.message.endswith("cannot be empty")

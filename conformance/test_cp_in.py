@@ -97,7 +97,7 @@ def test_a_read_only_root(engine: Engine) -> None:
 
 
 @pytest.mark.operation(PUT)
-@pytest.mark.since("1.45")
+@pytest.mark.since("1.48")  # release 26 looks for getent in the container
 @pytest.mark.parametrize(
     ("user", "owner"), [("12:34", (12, 34)), ("12", (12, 0)), ("root", (0, 0)), ("", (7, 7))]
 )
@@ -109,6 +109,7 @@ def test_files_belong_to_the_containers_user(engine: Engine, user: str, owner: t
 
 
 @pytest.mark.operation(PUT)
+@pytest.mark.since("1.48")
 def test_an_unknown_user_cannot_own_files(engine: Engine) -> None:
     container = engine.create("true", User="nobody-knows")
     answer = archive(engine, "PUT", container, "/tmp", pack(member("x", b"x")), copyUIDGID=True)

@@ -29,6 +29,10 @@ def recorded(engine: Engine, since: float, container: str, volume: str = "") -> 
                 assert len(attributes["execID"]) == 64
             kept = {key: value for key, value in attributes.items() if key not in _VARIES}
             found.append((event["Type"], event["Action"].rstrip(), kept))
+    for place in range(1, len(found)):
+        # Since release 23 the stop that caused an end may hear of it before it is told to all.
+        if (found[place - 1][1], found[place][1]) == ("stop", "die"):
+            found[place - 1 : place + 1] = found[place], found[place - 1]
     return found
 
 

@@ -161,7 +161,7 @@ def test_not_found_127(engine: Engine, cli: Cli, box: str) -> None:
         crun="executable file `no-such-command` not found in $PATH",
     )
     assert words in done.out + done.err
-    assert done.code == (127 if engine.at_least("1.44") else 126) or cli.major >= 28
+    assert done.code == (127 if engine.at_least("1.48") else 126) or cli.major >= 28
 
 
 @pytest.mark.operation(*EXEC)
@@ -183,7 +183,7 @@ def test_failed_start_is_told_in_the_stream(engine: Engine, box: str) -> None:
     )
     assert words in text
     code = until(lambda: engine.wire.get(f"/exec/{exec_id}/json")["ExitCode"])
-    assert code == engine.pick({"1.24": 126, "1.42": 127})
+    assert code == engine.pick({"1.24": 126, "1.48": 127})
 
 
 @pytest.mark.operation("ContainerExec")

@@ -55,7 +55,7 @@ def test_namespaces_of_nobody(engine: Engine, field: str) -> None:
 def test_namespaces_of_one_that_does_not_run(engine: Engine, field: str) -> None:
     donor = engine.create("true", host={"IpcMode": "shareable"})
     status, message = start_fails(engine, {field: f"container:{donor}"})
-    if not engine.at_least("1.44"):
+    if not engine.at_least("1.44" if field != "NetworkMode" else "1.48"):
         assert (status, donor in message) == (409 if field == "NetworkMode" else 500, True)
         return
     name = engine.inspect(donor)["Name"].lstrip("/")
@@ -142,7 +142,7 @@ def test_isolation_has_one_value(engine: Engine) -> None:
     container = engine.create("true", host={"Isolation": "default"})
     assert engine.inspect(container)["HostConfig"]["Isolation"] == "default"
     status, message = create_fails(engine, {"Isolation": "hyperv"})
-    assert status == (400 if engine.at_least("1.44") else 500)
+    assert status == (400 if engine.at_least("1.52") else 500)
     assert "hyperv" in message
     assert "linux only supports 'default'" in message
 
@@ -196,7 +196,7 @@ def test_what_is_no_mac_address(engine: Engine) -> None:
     if answer.status == 201:  # found out by the start
         answer = engine.wire.request("POST", f"/containers/{answer.json()['Id']}/start")
     assert answer.status in (400, 500)
-    assert "address 02:42:zz: invalid MAC address" in answer.message
+    assert "invalid MAC address" in answer.message and "02:42:zz" in answer.message
 
 
 # Security ------------------------------------------------------------------------------------------------

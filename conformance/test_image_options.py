@@ -72,7 +72,8 @@ def test_until(engine: Engine, ages: tuple[str, str, str]) -> None:
     found = listed(engine, filters={"until": ["2021-06-01T00:00:00Z"]})
     assert found & everything == {first, second}
     answer = engine.wire.request("GET", "/images/json", filters={"until": ["whenever"]})
-    assert answer.status == 400 and "'until' filter" in answer.message
+    assert answer.status == engine.pick({"1.44": 500, "1.55": 400})
+    assert engine.pick({"1.44": '"whenever"', "1.55": "'until' filter"}) in answer.message
 
 
 @pytest.mark.operation("ImageList")
@@ -305,7 +306,8 @@ def test_import_for_a_platform(engine: Engine) -> None:
     found = engine.wire.get(f"/images/{repository}/json")
     assert (found["Os"], found["Architecture"]) == ("linux", "arm64")
     assert found["Comment"] == "Imported from -"
-    answer = engine.wire.request("POST", "/images/create", data, platform="a/b/c/d", **query)
+    # No body: an engine that refuses before it reads may close the connection while one is sent.
+    answer = engine.wire.request("POST", "/images/create", b"", platform="a/b/c/d", **query)
     assert answer.status == 400
 
 
@@ -376,4 +378,4 @@ def test_prune_of_what_is_dangling(engine: Engine) -> None:
 )
 def test_prune_filters_that_are_none(engine: Engine, filters: dict[str, Any]) -> None:
     answer = engine.wire.request("POST", "/images/prune", filters=filters)
-    assert answer.status == engine.pick({"1.24": 500, "1.42": 400}) or answer.status == 400
+    assert answer.status == engine.pick({"1.24": 500, "1.55": 400}) or answer.status == 400

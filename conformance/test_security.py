@@ -373,7 +373,7 @@ def test_odd_users(engine: Engine, user: str) -> None:
     engine.wait(container)
     expected = {"1:": "1\n", ":1": "0\n"}
     assert engine.logs(container)[0] == expected.get(
-        user, "1\n" if user == "+1" and not engine.at_least("1.44") else "refused"
+        user, "1\n" if user == "+1" and not engine.at_least("1.56") else "refused"
     )
 
 

@@ -132,7 +132,7 @@ def test_a_failed_import_leaves_nothing(within: Callable[..., Any], data: bytes)
     async def session(images: Images) -> None:
         with pytest.raises(EngineError, match=r"^Error processing tar file\(exit status 1\): "):
             await images.import_(pieces(data))
-        with pytest.raises(InvalidParameter, match=r"^from is not a valid change command$"):
+        with pytest.raises(InvalidParameter, match=r"^FROM is not a valid change command$"):
             await images.import_(pieces(layer_tar()), changes=["FROM x"])
 
     within(session)

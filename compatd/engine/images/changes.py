@@ -54,7 +54,7 @@ def apply(config: Config, changes: list[str]) -> Config:
             word, _, rest = line.partition(" ")
             name = word.lower()
             if name not in ALLOWED:
-                raise InvalidParameter(f"{name} is not a valid change command")
+                raise InvalidParameter(f"{word} is not a valid change command")
             _one(result, name, word.upper(), rest.strip(), cmd_set)
             cmd_set = cmd_set or name == "cmd"
     return {key: result[key] for key in _ORDER if key in result}

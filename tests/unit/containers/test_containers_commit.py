@@ -48,7 +48,7 @@ def test_changes_and_a_given_config() -> None:
     assert config["Env"] == ["A=9", "C=1", "B=2"] and config["Cmd"] == ["mine"]
     assert config["Labels"] == {"l": "2", "m": "3"} and config["Hostname"] == ""
     assert new_config(OWN, {"Entrypoint": ["e"]}, [])["Cmd"] is None
-    with pytest.raises(InvalidParameter, match="run is not a valid change command"):
+    with pytest.raises(InvalidParameter, match="RUN is not a valid change command"):
         new_config(OWN, {}, ["RUN x"])
 
 

@@ -212,11 +212,10 @@ def test_propagation(tmp_path: Path) -> None:
 def test_tmpfs_options_are_merged() -> None:
     assert merge_tmpfs("exec,size=1m,size=2m") == ["nosuid", "nodev", "rprivate", "exec", "size=2m"]
     assert merge_tmpfs("rw,ro,dev,rshared") == ["noexec", "nosuid", "ro", "dev", "rshared"]
-    for text, shown in (("bogus", '["bogus"]'), ("huge=always", '["huge" "always"]'), ("lazytime", None)):
+    for text, shown in (("bogus", "bogus"), ("huge=always", "huge"), ("lazytime", "lazytime")):
         with pytest.raises(EngineError) as error:
             merge_tmpfs(f"size=1m,{text}")
-        shown = shown or f'["{text}"]'
-        assert error.value.message == f"invalid tmpfs option {shown}"
+        assert error.value.message == f'invalid tmpfs option "{shown}"'
 
 
 def test_exec_process_takes_what_the_container_has() -> None:

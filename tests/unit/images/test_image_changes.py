@@ -59,9 +59,9 @@ def test_changes(lines: list[str], fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("line", "error"),
     [
-        ("FROM x", "from is not a valid change command"),
-        ("RUN x", "run is not a valid change command"),
-        ("STOPSIGNAL TERM", "stopsignal is not a valid change command"),
+        ("FROM x", "FROM is not a valid change command"),
+        ("RUN x", "RUN is not a valid change command"),
+        ("Stopsignal TERM", "Stopsignal is not a valid change command"),
         ("ENV A", "ENV must have two arguments"),
         ("USER", "USER requires at least one argument"),
         ("EXPOSE 99999", "invalid containerPort: 99999"),

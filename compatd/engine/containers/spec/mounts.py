@@ -170,7 +170,7 @@ _NOT_TMPFS |= {"nosymfollow"}
 def merge_tmpfs(options: str) -> list[str]:
     """Docker's defaults for a tmpfs with the user's options; of two of a kind the last one counts.
 
-    Raises EngineError `invalid tmpfs option [...]`, where Go shows the option's parts as a list.
+    Raises EngineError `invalid tmpfs option "…"`, which names the option without its value.
     """
     seen: set[str | int] = set()
     words: list[str] = []
@@ -186,8 +186,7 @@ def merge_tmpfs(options: str) -> list[str]:
         elif equals and name in _TMPFS_DATA:
             kind = name
         else:
-            shown = " ".join(f'"{part}"' for part in word.split("=", 1))
-            raise EngineError(f"invalid tmpfs option [{shown}]")
+            raise EngineError(f'invalid tmpfs option "{name}"')
         if kind not in seen:
             words.insert(0, word)
             seen.add(kind)
