@@ -1,11 +1,13 @@
 """What this machine's kernel can limit and guard, and the warnings where it cannot (cgroups(7))."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from compatd.engine import apparmor
+from compatd.engine.cgroupdriver import CGROUPFS, cgroup_driver
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,7 @@ class SysInfo:
     """Each flag says that something works here. `cpus` and `mems` are lists such as `0-3,5`."""
 
     cgroup_v2: bool = False
+    cgroup_driver: str = CGROUPFS
     memory: bool = True
     swap: bool = True
     swappiness: bool = True
@@ -40,12 +43,16 @@ class SysInfo:
         return "2" if self.cgroup_v2 else "1"
 
 
-def detect(root: Path = Path("/")) -> SysInfo:
-    """Read the facts from `/proc` and `/sys` below `root`."""
+def detect(root: Path = Path("/"), exec_opts: Iterable[str] = ()) -> SysInfo:
+    """Read the facts from `/proc` and `/sys` below `root`; `exec_opts` are the daemon's.
+
+    Raises EngineError for a cgroup driver that cannot be had.
+    """
     cgroups = root / "sys/fs/cgroup"
     unified = (cgroups / "cgroup.controllers").exists()
     return SysInfo(
         cgroup_v2=unified,
+        cgroup_driver=cgroup_driver(exec_opts, cgroup_v2=unified),
         cgroup_namespaces=(root / "proc/self/ns/cgroup").exists(),
         ipv4_forwarding=_read(root / "proc/sys/net/ipv4/ip_forward") == "1",
         seccomp=(root / "proc/sys/kernel/seccomp/actions_avail").exists(),

@@ -28,6 +28,8 @@ class Cgroup:
         self.path = os.path.normpath("/" + path.lstrip("/"))
         if self.path == "/":
             raise CgroupError("the root cgroup is not a container's")
+        self.name = self.path
+        """What `open_cgroup` finds the same group by."""
         self.created = False
 
     def folders(self) -> list[str]:
@@ -68,6 +70,9 @@ class Cgroup:
     def apply(self, resources: Resources) -> None:
         """Write the limits that are given; the others stay. Raises CgroupError."""
         raise NotImplementedError
+
+    def born(self) -> None:
+        """The first process is in. Raises CgroupError, OSError."""
 
     def birth_fd(self) -> int:
         """Fd of the folder that clone3 can make a process in (v2), or -1; the caller closes it."""

@@ -112,6 +112,8 @@ def spawn(
             if stages and stages.before_root:
                 operations = _with_hooks(operations, theirs, stages)
             _child(theirs, road, process, operations, spaces, joins, cgroup_fds, stdio, keep_fds, stages)
+        if cgroup is not None:
+            _settle(cgroup, pid)
     except BaseException:
         ours.close()
         raise
@@ -124,6 +126,15 @@ def spawn(
             if fd != netns:
                 os.close(fd)
     return link_.Child(pid, ours, before_pivot=stages.before_pivot if stages else None, cgroup=cgroup)
+
+
+def _settle(cgroup: Cgroup, pid: int) -> None:
+    try:
+        cgroup.born()
+    except (CgroupError, OSError) as error:
+        os.kill(pid, _signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise InitError(f"{PREFIX}{error}") from None
 
 
 class _Hooks(Operation):

@@ -140,7 +140,7 @@ def start_container(
     finally:
         if not started:
             _undo(bundle, child.pid if child else 0, external, cgroup)
-    return {"pid": child.pid, "network": network, "tty": tty, "cgroup": cgroup.path}, fds
+    return {"pid": child.pid, "network": network, "tty": tty, "cgroup": cgroup.name}, fds
 
 
 def start_exec(

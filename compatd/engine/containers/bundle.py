@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from compatd.engine import logdrivers
+from compatd.engine.cgroupdriver import SYSTEMD
 from compatd.engine.containers.ipc import shm_path
 from compatd.engine.containers.joining import pid_of, shared_shm
 from compatd.engine.containers.model import Container
@@ -56,6 +57,7 @@ def _surroundings(containers: "Containers", container: Container, folder: Path) 
         capabilities=containers.capabilities,
         cgroup_v2=containers.info.cgroup_v2,
         cgroup_parent=config.cgroup_parent,
+        systemd_cgroups=containers.info.cgroup_driver == SYSTEMD,
         ulimits=config.default_ulimits,
         cdi_folders=config.cdi_folders,
         init=find_init(config.init_path) if wants_init(container, config.init) else "",
@@ -90,6 +92,13 @@ def find_init(path: str) -> str:
     raise EngineError('exec: "docker-init": executable file not found in $PATH')
 
 
+def _runtime(containers: "Containers", name: str) -> Json | None:
+    chosen = find_runtime(name, containers.config.runtimes)
+    if chosen is None or containers.info.cgroup_driver != SYSTEMD:
+        return chosen
+    return {**chosen, "args": [*(chosen.get("args") or []), "--systemd-cgroup"]}
+
+
 def shim_config(containers: "Containers", container: Container, plan: Json) -> Json:
     """shim.json. Raises LogOptionError."""
     config, host = container.config, container.host_config
@@ -97,7 +106,7 @@ def shim_config(containers: "Containers", container: Container, plan: Json) -> J
     return {
         "id": container.id,
         "root": containers.storage.root_plan(container.id, container.chain_ids),
-        "runtime": find_runtime(host["Runtime"], containers.config.runtimes),
+        "runtime": _runtime(containers, host["Runtime"]),
         "stdin": bool(config["OpenStdin"]),
         "stdin_once": bool(config["StdinOnce"]),
         "log": logdrivers.shim_log(container),

@@ -5,6 +5,7 @@ import posixpath
 import re
 from typing import Any
 
+from compatd.engine.cgroupdriver import check_parent
 from compatd.engine.containers import capabilities, mountspec
 from compatd.engine.containers.resources import check_resources
 from compatd.engine.containers.signals import parse_signal
@@ -173,6 +174,7 @@ def check_platform(config: Json | None, host: Json, info: SysInfo) -> list[str]:
     if config and len(config["Hostname"].encode()) > 64:
         raise InvalidParameter(f'hostname "{config["Hostname"]}" is too long (maximum 64 bytes)')
     warnings = check_resources(host, info)
+    check_parent(host["CgroupParent"], info.cgroup_driver)
     for field, shown, valid in (
         ("IpcMode", "IPC", ("", "none", "private", "host", "shareable")),
         ("PidMode", "PID", ("", "host")),
