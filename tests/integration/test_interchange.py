@@ -1,104 +1,29 @@
 """Images go round between a real dockerd, skopeo, podman and us, and keep IDs, digests and files."""
 
-import http.client
 import io
 import json
-import shutil
-import subprocess
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import pytest
 
-from conformance.images import Image, Tar, busybox_root, digest, docker_archive, oci_layout
-from tests.integration.daemon import Daemon, UnixConnection, running_daemon
+from conformance.images import Image, digest, docker_archive, oci_layout
+from tests.integration.daemon import Daemon, running_daemon
+from tests.integration.interchangekit import (
+    CONFIG,
+    IMAGE,
+    NAME,
+    Engine,
+    Podman,
+    assert_same,
+    oci_configs,
+    own_podman,
+    real_dockerd,
+    skopeo,
+)
 
 pytestmark = pytest.mark.root
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-NAME = "round/trip:1"
-LISTING = ["sh", "-c", "cd /data && ls -lanR && cat file shared && readlink soft && stat -c %h file"]
-
-
-def _layers() -> list[bytes]:
-    first = (
-        Tar()
-        .add("data", mode=0o2750, uid=5, gid=6)
-        .add("data/file", "one\n", mode=0o4755, uid=7, gid=8)
-        .link("data/hard", "data/file", tarfile.LNKTYPE)
-        .link("data/soft", "file")
-        .add("data/gone", "x")
-        .add("data/hidden")
-        .add("data/hidden/old", "x")
-        .add("data/pipe", type=tarfile.FIFOTYPE)
-        .add("data/shared", "below\n")
-    )
-    second = (
-        Tar()
-        .add("data", mode=0o750, uid=5, gid=6)
-        .add("data/.wh.gone", "")
-        .add("data/hidden")
-        .add("data/hidden/.wh..wh..opq", "")
-        .add("data/hidden/new", "x")
-        .add("data/shared", "above\n")
-        .add("data/" + "n" * 200, "long name\n")
-    )
-    return [busybox_root(), first.bytes(), second.bytes()]
-
-
-IMAGE = Image(_layers(), {"Cmd": ["sh"], "Env": ["PATH=/bin", "A=<b>&c"], "Labels": {"k": "v"}})
-CONFIG = json.loads(IMAGE.document())
-
-
-class Engine:
-    """An engine behind a unix socket, ours or a real one."""
-
-    def __init__(self, socket: str) -> None:
-        self.socket = socket
-        self.host = f"unix://{socket}"
-
-    def call(
-        self, method: str, path: str, body: bytes | None = None, kind: str = "application/x-tar"
-    ) -> bytes:
-        connection = UnixConnection(self.socket)
-        try:
-            connection.request(method, "/v1.40" + path, body, {"Content-Type": kind})
-            answer: http.client.HTTPResponse = connection.getresponse()
-            read = answer.read()
-        finally:
-            connection.close()
-        assert answer.status < 400, read
-        return read
-
-    def load(self, archive: bytes) -> None:
-        lines = self.call("POST", "/images/load?quiet=1", archive).decode()
-        assert "error" not in lines, lines
-
-    def save(self, *names: str) -> bytes:
-        query = "&".join(f"names={quote(name)}" for name in names)
-        return self.call("GET", f"/images/get?{query}")
-
-    def inspect(self, name: str = NAME) -> Any:
-        return json.loads(self.call("GET", f"/images/{name}/json"))
-
-    def forget(self) -> None:
-        """Remove all images."""
-        for image in json.loads(self.call("GET", "/images/json?all=1")):
-            self.call("DELETE", f"/images/{image['Id']}?force=1")
-
-    def listing(self, name: str = NAME) -> bytes:
-        """What a container of the image sees of /data."""
-        body = json.dumps({"Image": name, "Cmd": LISTING, "HostConfig": {"NetworkMode": "none"}}).encode()
-        made = json.loads(self.call("POST", "/containers/create", body, "application/json"))["Id"]
-        self.call("POST", f"/containers/{made}/start")
-        self.call("POST", f"/containers/{made}/wait")
-        out = self.call("GET", f"/containers/{made}/logs?stdout=1&stderr=1")
-        self.call("DELETE", f"/containers/{made}?force=1")
-        return out
 
 
 @pytest.fixture(scope="module")
@@ -116,28 +41,14 @@ def ours(daemon: Daemon) -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def dockerd() -> Iterator[Engine]:
-    if not Path("/usr/sbin/dockerd").exists():
-        pytest.skip("there is no /usr/sbin/dockerd (package docker.io)")
-    folder = tempfile.mkdtemp(prefix="rd-", dir="/tmp")
-    script = str(SCRIPTS / "real-dockerd")
-    try:
-        subprocess.run([script, "start", folder], check=True, capture_output=True, timeout=120)
-        yield Engine(f"{folder}/docker.sock")
-    finally:
-        subprocess.run([script, "clean", folder], check=False, capture_output=True, timeout=120)
+    with real_dockerd() as (engine, _):
+        yield engine
 
 
 @pytest.fixture
 def real(dockerd: Engine) -> Iterator[Engine]:
     yield dockerd
     dockerd.forget()
-
-
-def assert_same(found: Any) -> None:
-    """The image is IMAGE: its ID is its configuration's digest, so nothing in that has changed either."""
-    assert found["Id"] == IMAGE.id
-    assert found["RootFS"]["Layers"] == CONFIG["rootfs"]["diff_ids"]
-    assert NAME in found["RepoTags"]
 
 
 def test_from_ours_to_dockerd_and_back(ours: Engine, real: Engine) -> None:
@@ -168,15 +79,6 @@ def test_several_images_in_one_archive(ours: Engine, real: Engine) -> None:
 
 
 # skopeo ----------------------------------------------------------------------------------------------------
-
-
-def skopeo(*words: str) -> str:
-    if not shutil.which("skopeo"):
-        pytest.skip("there is no skopeo")
-    command = ["skopeo", "--insecure-policy", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_skopeo_from_dockerd_to_ours(ours: Engine, real: Engine) -> None:
@@ -213,19 +115,6 @@ def test_skopeo_docker_archive_both_ways(ours: Engine, tmp_path: Path) -> None:
     assert shown["rootfs"]["diff_ids"] == CONFIG["rootfs"]["diff_ids"]
 
 
-def oci_configs(path: Path) -> list[str]:
-    """The digests of the configurations in an OCI archive."""
-    with tarfile.open(path) as tar:
-
-        def blob(name: str) -> Any:
-            file = tar.extractfile(name)
-            assert file is not None
-            return json.loads(file.read())
-
-        manifests = blob("index.json")["manifests"]
-        return [blob("blobs/" + entry["digest"].replace(":", "/"))["config"]["digest"] for entry in manifests]
-
-
 def test_skopeo_oci_archive_both_ways(ours: Engine, tmp_path: Path) -> None:
     """OCI has a configuration of its own, so skopeo makes another ID: both sides must call it the same."""
     ours.load(docker_archive({NAME: IMAGE}))
@@ -254,34 +143,10 @@ def test_our_archive_is_an_oci_layout_for_skopeo(ours: Engine, tmp_path: Path) -
 # podman ----------------------------------------------------------------------------------------------------
 
 
-class Podman:
-    """With a store of its own; it only loads, saves and inspects."""
-
-    def __init__(self, folder: Path) -> None:
-        self._base = [
-            "podman", f"--root={folder}/root", f"--runroot={folder}/run", "--storage-driver=vfs",
-            "--cgroup-manager=cgroupfs", "--events-backend=file",
-        ]  # fmt: skip
-
-    def __call__(self, *words: str, check: bool = True) -> str:
-        done = subprocess.run([*self._base, *words], capture_output=True, text=True, check=False, timeout=120)
-        assert done.returncode == 0 or not check, done.stderr
-        return done.stdout if done.returncode == 0 else ""
-
-
 @pytest.fixture(scope="module")
 def podman() -> Iterator[Podman]:
-    if not shutil.which("podman"):
-        pytest.skip("there is no podman")
-    folder = Path(tempfile.mkdtemp(prefix="podman-"))
-    made = Podman(folder)
-    try:
-        if not made("info", check=False):
-            pytest.skip("podman does not run on this machine")
-        yield made
-    finally:
-        made("system", "reset", "--force", check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+    with own_podman() as podman:
+        yield podman
 
 
 def test_podman_loads_ours_and_we_load_its(ours: Engine, podman: Podman, tmp_path: Path) -> None:
@@ -300,6 +165,27 @@ def test_podman_loads_ours_and_we_load_its(ours: Engine, podman: Podman, tmp_pat
         assert found["Id"] == wanted
         assert found["RootFS"]["Layers"] == CONFIG["rootfs"]["diff_ids"]
         assert ours.listing(wanted)
+
+
+def test_podman_loads_dockerd_s_after_us_and_dockerd_its(
+    ours: Engine, real: Engine, podman: Podman, tmp_path: Path
+) -> None:
+    """All the way round: dockerd, we, podman, we, dockerd."""
+    real.load(docker_archive({NAME: IMAGE}))
+    ours.load(real.save(NAME))
+    real.forget()
+    one, other = tmp_path / "ours.tar", tmp_path / "podmans.tar"
+    one.write_bytes(ours.save(NAME))
+    podman("load", "-i", str(one))
+    ours.forget()
+    podman("save", "--format", "docker-archive", "-o", str(other), NAME)
+    ours.load(other.read_bytes())
+    found = ours.inspect(IMAGE.id)
+    ours.tag(IMAGE.id, NAME)
+    real.load(ours.save(NAME))
+    assert_same(real.inspect())
+    assert found["RootFS"] == real.inspect()["RootFS"]
+    assert real.listing() == ours.listing()
 
 
 def test_save_is_the_same_every_time(ours: Engine) -> None:
