@@ -17,7 +17,7 @@ from compatd.config import Config, proxies, told
 from compatd.config.config import DEFAULT_FILE
 from compatd.engine.engine import Engine
 from compatd.engine.errors import EngineError
-from compatd.engine.system import API_VERSION
+from compatd.engine.system import API_VERSION, MIN_API_VERSION
 from compatd.listening import ListenError
 from compatd.reloader import Reloader
 from compatd.signals import Signals
@@ -111,6 +111,7 @@ async def _answer(engine: Engine, sockets: list[socket.socket], signals: Signals
     identity = Identity(
         server_header=f"Docker/{VERSION} (linux)",
         api_version=API_VERSION,
+        oldest=engine.config.min_api_version or MIN_API_VERSION,
         ostype="linux",
         experimental=engine.config.experimental,
         builder_version="1",

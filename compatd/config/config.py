@@ -15,7 +15,7 @@ DEFAULT_FILE = "/etc/docker/daemon.json"
 _MERGED = ("runtimes",)
 """Keys that flags and file may both give: they are added up."""
 
-_SECRET = ("http-proxy", "https-proxy")
+SECRET = ("http-proxy", "https-proxy")
 """Keys whose values may hold a password."""
 
 
@@ -154,6 +154,8 @@ def load(flags: dict[str, Any], file: str | None) -> Config:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     validate(config)
+    if config.seccomp_profile == "builtin":
+        config.seccomp_profile = ""
     config.labels = conflict_free_labels(config.labels)
     if "host-gateway-ip" in config.given:
         config.host_gateway_ips = [config.given["host-gateway-ip"]]
@@ -170,7 +172,7 @@ def merge(flags: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
         if key not in flags or key not in raw or key in _MERGED:
             continue
         flag, value = VALUES[option.kind].show(flags[key]), plain(floating(raw[key]))
-        if key in _SECRET:
+        if key in SECRET:
             flag, value = mask(flag), mask(value)
         conflicts.append(f"{key}: (from flag: {flag}, from file: {value})")
     wrong = []

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from compatd.config.config import Config, mask, merge
+from compatd.config.config import SECRET, Config, mask, merge
 from compatd.config.document import ConfigError, read
 from compatd.config.options import OPTIONS
 from compatd.config.registries import check_insecure
@@ -106,5 +106,5 @@ def shown(config: Config) -> str:
     for option in OPTIONS:
         value = getattr(config, option.attribute)
         if value not in (None, "", [], {}):
-            values[option.key] = mask(value) if option.key.endswith("-proxy") else value
+            values[option.key] = mask(value) if option.key in SECRET else value
     return json.dumps(values, separators=(",", ":"), ensure_ascii=False)

@@ -45,7 +45,8 @@ ROWS = (
         "seccomp-profile",
         "string",
         "",
-        'Path to seccomp profile. Set to "unconfined" to disable the default seccomp profile',
+        'Path to seccomp profile. Set to "unconfined" to disable the default seccomp profile '
+        '(default "builtin")',
     ),
     option(
         "cdi-spec-dirs",

@@ -133,10 +133,12 @@ def _network6(text: str) -> None:
 
 
 def conflict_free_labels(labels: list[str]) -> list[str]:
-    """Each label once. Raises ConfigError when two give a name different values."""
+    """Each label once, those without a value never. Raises ConfigError when two contradict each other."""
     found: dict[str, str] = {}
     for label in labels:
-        key, _, value = label.partition("=")
+        key, equals, value = label.partition("=")
+        if not equals:
+            continue
         if key in found and found[key] != value:
             raise ConfigError(f"conflict labels for {key}={value} and {key}={found[key]}")
         found[key] = value

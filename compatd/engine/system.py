@@ -11,6 +11,7 @@ from typing import Any
 
 from compatd import COMPATD_VERSION, VERSION
 from compatd.config import Config
+from compatd.engine import apiwarnings
 from compatd.engine.containers.spec.cdi import find_devices
 from compatd.engine.events import Events
 from compatd.engine.logdrivers import DRIVERS
@@ -18,8 +19,8 @@ from compatd.engine.sysinfo import SysInfo, detect, warnings
 from compatd.engine.timestamps import rfc3339
 from compatd.store import Store
 from runtime.storage.drivers import DRIVERS as STORAGE_DRIVERS
-
 from runtime.storage.overlay import filesystem
+
 API_VERSION = "1.56"
 MIN_API_VERSION = "1.24"
 BUILTIN_RUNTIME = "compatd"
@@ -42,7 +43,7 @@ class System:
     ) -> None:
         self._config, self._store, self._events = config, store, events
         self._counts, self._images = counts, images
-        self._features: SysInfo = detect()
+        self._features: SysInfo = detect(exec_opts=config.exec_opts)
         self._release = _os_release()
         self.id = self._engine_id()
 
@@ -78,7 +79,7 @@ class System:
             "GitCommit": "",
             "GoVersion": "",
             "KernelVersion": kernel,
-            "MinAPIVersion": MIN_API_VERSION,
+            "MinAPIVersion": self._config.min_api_version or MIN_API_VERSION,
             "Os": "linux",
         }
         return {
@@ -89,7 +90,7 @@ class System:
             ],
             "Version": VERSION,
             "ApiVersion": API_VERSION,
-            "MinAPIVersion": MIN_API_VERSION,
+            "MinAPIVersion": self._config.min_api_version or MIN_API_VERSION,
             "GitCommit": "",
             "GoVersion": "",
             "Os": "linux",
@@ -133,7 +134,7 @@ class System:
             "NGoroutines": _tasks(),
             "SystemTime": rfc3339(time.time_ns()),
             "LoggingDriver": config.log_driver,
-            "CgroupDriver": "cgroupfs",
+            "CgroupDriver": features.cgroup_driver,
             "CgroupVersion": features.cgroup_version,
             "NEventsListener": self._events.listeners,
             "KernelVersion": platform.release(),
@@ -178,7 +179,10 @@ class System:
             "FirewallBackend": {"Driver": "nftables"},
             "CDISpecDirs": config.cdi_folders,
             **({"DiscoveredDevices": devices} if devices else {}),
-            "Warnings": warnings(features, forwarding=_is_on("/proc/sys/net/ipv4/ip_forward")) + faults,
+            "Warnings": apiwarnings.warnings(config)
+            + _seccomp_warnings(features, config)
+            + warnings(features, forwarding=_is_on("/proc/sys/net/ipv4/ip_forward"))
+            + faults,
         }
 
     def _registries(self) -> dict[str, Any]:

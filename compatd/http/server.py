@@ -41,11 +41,13 @@ _apps = 0
 class Identity:
     """What the engine tells about itself in headers.
 
-    server_header: ``Docker/29.0.0 (linux)``; api_version: the newest; swarm: the local node's state.
+    server_header: ``Docker/29.0.0 (linux)``; api_version, oldest: the newest and the oldest version;
+    swarm: the local node's state.
     """
 
     server_header: str
     api_version: str = "1.56"
+    oldest: str = "1.24"
     ostype: str = "linux"
     experimental: bool = False
     builder_version: str = "1"
@@ -83,7 +85,7 @@ class Server:
         self._ping = {**self._headers, **_PING, "Swarm": identity.swarm}
         if identity.builder_version:
             self._ping["Builder-Version"] = identity.builder_version
-        self._maximum = Version(identity.api_version)
+        self._minimum, self._maximum = Version(identity.oldest), Version(identity.api_version)
         self._app: Sanic[Any, Any] | None = None
         self._connections: set[Protocol] = set()
         self._servers: list[asyncio.AbstractServer] = []
@@ -161,7 +163,7 @@ class Server:
                 await self._send(exchange, errors.answer(404, "page not found"), {})
             return
         try:
-            version = negotiate(version_text, maximum=self._maximum)
+            version = negotiate(version_text, minimum=self._minimum, maximum=self._maximum)
         except VersionError as error:
             answer: Answer = errors.answer(400, error.message)
             if error.plain:
