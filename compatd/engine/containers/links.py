@@ -112,6 +112,7 @@ def address_changed(containers: "Containers", child: Container) -> None:
         if parent.state.running:
             line = re.compile(rb"^\S+(\t" + re.escape(alias.encode()) + rb")(?=\s)", re.M)
             _edit(parent, line, address.encode() + rb"\1")
+            containers.networks.link(parent, children(containers, parent).values())
 
 
 def unlink(containers: "Containers", reference: str) -> None:

@@ -201,7 +201,7 @@ class Container:
             args=document["Args"],
             driver=document["Driver"],
             platform=document["Platform"],
-            networking=document["Networking"],
+            networking=document["Networking"] or _networking_of(document["NetworkSettings"]),
             network_settings=document["NetworkSettings"],
             mounts=document["MountPoints"],
             chain_ids=document["ChainIds"],
@@ -215,3 +215,9 @@ class Container:
             resolv_conf_path=document["ResolvConfPath"],
             apparmor=document.get("AppArmorProfile", ""),
         )
+
+
+def _networking_of(settings: Json) -> Json:
+    """Earlier releases did not note the network of a container that named none."""
+    networks = settings.get("Networks") or {}
+    return {name: {"NetworkID": shown.get("NetworkID") or ""} for name, shown in networks.items()}

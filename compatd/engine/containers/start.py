@@ -170,6 +170,7 @@ def _no_log(container: Container, text: str) -> EngineError:
 def _write_files(containers: "Containers", container: Container) -> None:
     links.check(containers, container)
     container.linked_hosts = links.hosts(containers, container)
+    containers.networks.link(container, links.children(containers, container).values())
     paths = containers.networks.write_files(container)
     container.hostname_path = str(paths.get("hostname", ""))
     container.hosts_path = str(paths.get("hosts", ""))

@@ -24,7 +24,7 @@ def configure(catalog: Catalog, container: ContainerLike) -> None:
     if found is not None:
         name = found.name
     networking = container.networking
-    if not networking and (container.network_settings or {}).get("Networks") != {}:
+    if not networking and "Networks" not in container.network_settings:
         networking[name] = {}
     if found is not None and name not in networking and found.id in networking:
         networking[name] = networking.pop(found.id)
@@ -37,14 +37,13 @@ def network_of(catalog: Catalog, key: str, kept: Json) -> Network:
 
 
 def keep(catalog: Catalog, container: ContainerLike, key: str, network: Network) -> Json:
-    """Keeps an entry under the network's name from now on, with what is known of it; answers it.
+    """Keeps an entry under the network's name from now on; answers it.
 
     Raises InvalidParameter when the network cannot give what it asks for.
     """
     networking = container.networking
     kept: Json = networking.pop(key)
     networking[network.name] = kept
-    kept["NetworkID"] = network.id
     mode = str(container.host_config.get("NetworkMode") or "")
     meant = catalog.find(mode) if settings.is_user_defined(mode) else None
     if meant is not None and mode not in (meant.id, meant.name):

@@ -64,6 +64,7 @@ class Joining:
                 met.append(network)
                 kept = configuring.keep(self._catalog, container, key, network)
                 sandbox.add(self._endpoint(container, sandbox, network, kept), self.network_of)
+                kept["NetworkID"] = network.id
             sandbox.name_interfaces(self.network_of)
             holds = self._publishing.publish(container, sandbox, self.network_of)
             try:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from compatd.engine.networks import (
     documents,
     files,
     filters,
+    icc,
     restoring,
     settings,
 )
@@ -211,10 +212,21 @@ class Networks:
         if sandbox is None:
             return
         self._joining.give_back(sandbox)
+        icc.unlink(self.rules, container_id)
         for endpoint in sandbox.endpoints:
             self._down(endpoint)
         if self.names is not None:
             self.names.sandbox_gone(container_id)
+
+    def link(self, container: ContainerLike, linked: Iterable[ContainerLike]) -> None:
+        """With icc=false: a container reaches the exposed ports of those that it has links to.
+
+        Raises OSError.
+        """
+        network = self._catalog.named("bridge")
+        here = {e.container_id: e for e in (self._joining.on(network.id) if network is not None else ())}
+        others = [here[other.id] for other in linked if other.id in here]
+        icc.link(self.rules, network, container.id, here.get(container.id), others)
 
     # One network more or less of a running container; what follows in its namespace is the caller's
 
@@ -306,8 +318,7 @@ class Networks:
 
     def idle_settings(self, container: ContainerLike, running: Json | None = None) -> Json:
         """NetworkSettings of a container that does not run: before its first start, or after `running`."""
-        mode = str(container.host_config.get("NetworkMode") or "default")
-        if mode.startswith("container:") or container.config.get("NetworkDisabled"):
+        if container.config.get("NetworkDisabled"):
             return documents.settings([])
         self.configure(container)
         return documents.idle_settings(container.networking)

@@ -101,6 +101,9 @@ class FakeNetworks:
     def check_request(self, endpoints: dict[str, Json]) -> None:
         pass
 
+    def link(self, container: Any, linked: Any) -> None:
+        pass
+
     def join(self, container: Any, term: str, request: Json) -> Any:
         raise NotFound(f"network {term} not found")
 
