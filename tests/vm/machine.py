@@ -19,7 +19,8 @@ _SERVICE = """\
 Description=compatd under test
 [Service]
 ExecStart={program} -H unix://{socket} --data-root /var/lib/compatd-checks --exec-root /run/compatd-checks \\
-    --pidfile /run/compatd-checks.pid --add-runtime compat={runtime}
+    --pidfile /run/compatd-checks.pid --add-runtime compat={runtime} \\
+    {flags}
 KillMode=process
 Delegate=yes
 TasksMax=infinity
@@ -55,11 +56,15 @@ class Machine:
         self.socket = "/run/compatd-checks.sock"
         self.log = Path("/var/log/compatd-checks.log")
         self.program = str(Path(sys.executable).parent / "compatd")
+        # What most tests look at lies in /docker then; test_systemd_cgroups.py has the default driver.
+        self.flags = "--exec-opt native.cgroupdriver=cgroupfs"
 
     def start(self) -> None:
         """Write the unit, start it, wait for an answer."""
         runtime = Path(self.program).with_name("compat-runtime")
-        text = _SERVICE.format(program=self.program, socket=self.socket, log=self.log, runtime=runtime)
+        text = _SERVICE.format(
+            program=self.program, socket=self.socket, log=self.log, runtime=runtime, flags=self.flags
+        )
         Path("/run/systemd/system").mkdir(parents=True, exist_ok=True)
         Path(f"/run/systemd/system/{UNIT}").write_text(text)
         run("systemctl", "daemon-reload")
