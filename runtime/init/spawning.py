@@ -191,7 +191,8 @@ def _child(
     prefix = PREFIX + DURING_INIT
     try:
         keep = {link.fileno(), road.console or 0, *stdio, *cgroup_fds, *(fd for _, fd in joins)}
-        if stages:
+        by_fifo = stages is not None and stages.go_fd >= 0
+        if stages and by_fifo:
             keep |= {stages.go_fd, stages.told_fd}
         isolate(process, keep, keep_fds)
         process.set_oom_score()
@@ -207,15 +208,18 @@ def _child(
         prefix = PREFIX
         program = prepare(road, process, stdio, DURING_INIT)
         link_.send_ready(link, road.warnings, road.console_master)
-        if not stages and not link.recv(1):
-            os._exit(1)  # the parent is gone: nobody would look after the container
+        if not by_fifo:
+            if not link.recv(1):
+                os._exit(1)  # the parent is gone: nobody would look after the container
+            if stages and stages.before_program:
+                stages.before_program()
     except BaseException as error:
         link_.send_error(link, error_text(error, prefix), user=isinstance(error, UserError))
         os._exit(1)
-    if stages:
+    if stages and by_fifo:
         link.close()
         _await_start(stages)
-    execute(program, process, stages.told_fd if stages else link.fileno(), keep_fds)
+    execute(program, process, stages.told_fd if stages and by_fifo else link.fileno(), keep_fds)
 
 
 def _await_start(stages: Stages) -> None:

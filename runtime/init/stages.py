@@ -1,4 +1,4 @@
-"""Where OCI's create and start, which are two programs, come between a container's steps."""
+"""What comes between a container's steps: OCI's create and start, which are two programs, and its hooks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 class Stages:
-    """go_fd: a FIFO from which the child reads one byte instead of waiting for `Child.go`.
+    """go_fd: a FIFO from which the child reads one byte instead of waiting for `Child.go`; -1: it waits.
     told_fd: where it writes what went wrong after that; its end of file says that execve has happened.
 
     before_pivot: called with the pid by the parent, in `wait_ready`, when the mounts are made but the host's
@@ -19,7 +19,7 @@ class Stages:
 
     __slots__ = ("before_pivot", "before_program", "go_fd", "in_container", "told_fd")
 
-    def __init__(self, go_fd: int, told_fd: int) -> None:
+    def __init__(self, go_fd: int = -1, told_fd: int = -1) -> None:
         self.go_fd = go_fd
         self.told_fd = told_fd
         self.before_pivot: Callable[[int], None] | None = None

@@ -12,8 +12,9 @@ from runtime.init.capabilities import NUMBERS
 from runtime.init.options import FLAGS, PROPAGATION
 from runtime.oci import commands, hooks
 from runtime.oci.config import HOOKS
+from runtime.oci.hooks import OCI_VERSION
 from runtime.oci.options import Options, UsageError, parse
-from runtime.oci.state import OCI_VERSION, OciError, now
+from runtime.oci.state import OciError, now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,10 +17,23 @@ if TYPE_CHECKING:
 
 # The runtime's namespaces, before pivot_root: `prestart` is the old name.
 BEFORE_PIVOT = ("prestart", "createRuntime")
+OCI_VERSION = "1.1.0"
 
 
 class HookError(StepError):
     """With runc's text; also raised inside the container, on the way to its program."""
+
+
+def state_of(spec: Spec, container_id: str, bundle: str, pid: int, status: str) -> dict[str, Any]:
+    """A container's state as its hooks are told it (OCI runtime spec, "State")."""
+    state = {
+        "ociVersion": spec.get("ociVersion", OCI_VERSION),
+        "id": container_id,
+        "pid": 0 if status == "stopped" else pid,
+        "status": status,
+        "bundle": bundle,
+    }
+    return {**state, "annotations": spec["annotations"]} if spec.get("annotations") else state
 
 
 def wanted(spec: Spec, *names: str) -> bool:

@@ -9,6 +9,7 @@ import shutil
 import time
 
 from runtime import cgroups
+from runtime.oci.hooks import state_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from runtime.spec import Spec
 
-OCI_VERSION = "1.1.0"
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
 
@@ -96,19 +96,12 @@ class Stored:
         """OCI runtime spec, "State", and the fields that runc adds."""
         status = status or self.status()
         spec = self.spec()
-        result = {
-            "ociVersion": spec.get("ociVersion", OCI_VERSION),
-            "id": self.id,
-            "pid": 0 if status == "stopped" else self.pid,
-            "status": status,
-            "bundle": self.data["bundle"],
+        return {
+            **state_of(spec, self.id, self.data["bundle"], self.pid, status),
             "rootfs": spec.get("root", {}).get("path", ""),
             "created": self.data["created"],
             "owner": "",
         }
-        if spec.get("annotations"):
-            result["annotations"] = spec["annotations"]
-        return result
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -6,7 +6,7 @@ import os
 import sys
 
 from runtime.logs.base import BaseLog
-from runtime.shim import files, outside, signals, starter
+from runtime.shim import files, outside, signals, starter, wire
 from runtime.shim.streams import Streams
 
 TYPE_CHECKING = False
@@ -27,6 +27,7 @@ class Container:
         self.pid: int = message["pid"]
         self.cgroup_path: str = message["cgroup"]
         self.netns = -1
+        self._hooked = bool(message.get("hooks"))
         self.external = outside.open_external(bundle, config)
         self._log = log
         self._cgroup: Any = None
@@ -89,3 +90,23 @@ class Container:
             self.cgroup.delete()
         except Exception as error:
             print(f"shim: deleting the cgroup: {error}", file=sys.stderr)
+        if self._hooked:
+            self._run_last_hooks()
+
+    def _run_last_hooks(self) -> None:
+        """In a process of their own, which this waits for: the container is gone when they have run."""
+
+        def work() -> tuple[wire.Message, dict[str, int]]:
+            from runtime.shim import hooking
+
+            hooking.run_last(self.bundle, self.id)
+            return {}, {}
+
+        pid, link = starter.fork(work)
+        starter.running.append(pid)
+        try:
+            wire.receive(link)
+        except (EOFError, OSError):
+            pass  # it has told on stderr
+        finally:
+            link.close()

@@ -100,6 +100,11 @@ def start_container(
     plan = config.get("network")
     cgroup = cgroups.open_cgroup(cgroup_path(spec, config["id"]))
     external = outside.open_external(bundle, config)
+    hooks = None
+    if external is None and spec.get("hooks"):
+        from runtime.shim import hooking
+
+        hooks = hooking.of(spec, config["id"], bundle)
     fds: dict[str, int] = {}
     child: Any = None
     started = False
@@ -125,6 +130,7 @@ def start_container(
                 netns=space,
                 cgroup=cgroup,
                 seccomp_cache=seccomp_cache,
+                stages=hooks.stages() if hooks else None,
             )
         network = _connect(plan, netns)
         child.wait_ready()
@@ -136,11 +142,16 @@ def start_container(
             fds["oom"] = oom
         _write_state(bundle, child.pid)
         child.go()
+        if hooks:
+            hooks.started(child.pid)
         started = True
     finally:
         if not started:
             _undo(bundle, child.pid if child else 0, external, cgroup)
-    return {"pid": child.pid, "network": network, "tty": tty, "cgroup": cgroup.name}, fds
+            if hooks:
+                hooks.stopped()
+    told = {"pid": child.pid, "network": network, "tty": tty, "cgroup": cgroup.name, "hooks": bool(hooks)}
+    return told, fds
 
 
 def start_exec(

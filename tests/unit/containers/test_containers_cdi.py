@@ -124,7 +124,13 @@ def test_a_later_folder_wins_and_two_files_of_one_cancel_out(tmp_path: Path) -> 
         (described(cdiVersion=""), "missing CDI version"),
         (described(kind="novendor"), 'invalid kind "novendor"'),
         (described(name="-x"), 'invalid device name "-x"'),
-        (described(edits={}), 'invalid device "n", empty device edits'),
+        (described(edits={}), "invalid device, empty device edits"),
+        (described(edits={"hooks": [{"hookName": "x", "path": "/x"}]}), 'device "n": invalid hook name "x"'),
+        (described(edits={"hooks": [{"hookName": "poststop"}]}), 'invalid hook "poststop" with empty path'),
+        (
+            described(edits={"hooks": [{"hookName": "poststop", "path": "/x", "env": ["A"]}]}),
+            'invalid hook "poststop": invalid environment variable "A"',
+        ),
         (described(edits={"env": ["=x"]}), 'invalid environment variable "=x"'),
         (described(edits={"deviceNodes": [{"hostPath": "/dev/x"}]}), "path needed"),
         (described(edits={"mounts": "all"}), "mounts is not a list"),
@@ -151,7 +157,6 @@ def test_broken_yaml_and_other_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("edits", "text"),
     [
-        ({"hooks": [{"hookName": "createContainer", "path": "/x"}]}, "asks for hooks"),
         ({"intelRdt": {"closID": "x"}}, "asks for Intel RDT"),
         ({"deviceNodes": [{"path": "/dev/nowhere"}]}, 'failed to stat CDI host device "/dev/nowhere"'),
         ({"deviceNodes": [{"path": "/dev/null", "type": "b"}]}, "host type mismatch (b, c)"),
@@ -194,3 +199,17 @@ def test_where_descriptions_are_looked_for() -> None:
     assert Config({"features": {"cdi": False}}).cdi_folders == []
     with pytest.raises(EngineError, match="could not select device driver"):
         add_requested(empty_spec(), {"DeviceRequests": [{"Driver": "cdi", "DeviceIDs": ["a.b/c=d"]}]}, [])
+
+
+def test_hooks(tmp_path: Path) -> None:
+    hook = {"path": "/x", "args": ["x", "y"], "env": ["A=1"], "timeout": 5}
+    edits = {
+        "hooks": [
+            {"hookName": "createContainer", **hook},
+            {"hookName": "poststop", "path": "/z"},
+            {"hookName": "createContainer", "path": "/second"},
+        ]
+    }
+    spec = empty_spec()
+    inject(spec, ["v.com/c=n"], write(tmp_path, described(edits=edits)))
+    assert spec["hooks"] == {"createContainer": [hook, {"path": "/second"}], "poststop": [{"path": "/z"}]}

@@ -22,7 +22,8 @@ DRIVER = "cdi"
 _KIND = re.compile(r"[A-Za-z](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?/[A-Za-z](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?\Z")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.:-]*[A-Za-z0-9])?\Z")
 _SUFFIXES = (".json", ".yaml")
-_UNSUPPORTED = {"hooks": "hooks", "intelRdt": "Intel RDT", "netDevices": "network devices"}
+_UNSUPPORTED = {"intelRdt": "Intel RDT", "netDevices": "network devices"}
+_HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
 _TYPES = {stat.S_IFCHR: "c", stat.S_IFBLK: "b", stat.S_IFIFO: "p"}
 
 
@@ -101,9 +102,12 @@ def _devices(path: Path, _changed: int, _size: int) -> dict[str, Device]:
         name = device.get("name") if isinstance(device, dict) else None
         if not isinstance(name, str) or not _NAME.match(name):
             raise CdiError(f'invalid device name "{name}"')
-        edits = _checked(device.get("containerEdits"))
+        try:
+            edits = _checked(device.get("containerEdits"))
+        except CdiError as error:
+            raise CdiError(f'invalid device "{name}": {error}') from None
         if not edits:
-            raise CdiError(f'invalid device "{name}", empty device edits')
+            raise CdiError("invalid device, empty device edits")
         if f"{kind}={name}" in found:
             raise CdiError(f'multiple device "{name}"')
         found[f"{kind}={name}"] = Device(str(path), common, edits)
@@ -138,15 +142,26 @@ def _checked(edits: Any) -> Json:
         return {}
     if not isinstance(edits, dict):
         raise CdiError("containerEdits is not an object")
-    for variable in _list(edits.get("env"), "env"):
-        if not isinstance(variable, str) or variable.find("=") <= 0:
-            raise CdiError(f'invalid container edits: invalid environment variable "{variable}"')
+    _check_environment(edits, "invalid container edits: ")
+    for hook in _list(edits.get("hooks"), "hooks"):
+        name = hook.get("hookName") if isinstance(hook, dict) else None
+        if name not in _HOOKS:
+            raise CdiError(f'invalid hook name "{name}"')
+        if not isinstance(hook.get("path"), str) or not hook["path"]:
+            raise CdiError(f'invalid hook "{name}" with empty path')
+        _check_environment(hook, f'invalid hook "{name}": ')
     for name, needed in (("deviceNodes", ("path",)), ("mounts", ("hostPath", "containerPath"))):
         for item in _list(edits.get(name), name):
             if not isinstance(item, dict) or not all(isinstance(item.get(field), str) for field in needed):
                 raise CdiError(f"invalid {name}: {' and '.join(needed)} needed")
     _list(edits.get("additionalGids"), "additionalGids")
     return {name: value for name, value in edits.items() if value}
+
+
+def _check_environment(of: Json, prefix: str) -> None:
+    for variable in _list(of.get("env"), "env"):
+        if not isinstance(variable, str) or variable.find("=") <= 0:
+            raise CdiError(f'{prefix}invalid environment variable "{variable}"')
 
 
 def inject(spec: Json, names: Sequence[str], folders: Sequence[str]) -> None:
@@ -197,6 +212,9 @@ def _apply(spec: Json, edits: Json) -> None:
     if edits.get("mounts"):
         # What lies deeper comes later, or it would be hidden.
         spec["mounts"].sort(key=lambda one: len([part for part in one["destination"].split("/") if part]))
+    for hook in edits.get("hooks", ()):
+        wanted = {name: hook[name] for name in ("path", "args", "env", "timeout") if hook.get(name)}
+        spec.setdefault("hooks", {}).setdefault(hook["hookName"], []).append(wanted)
     groups = process["user"].setdefault("additionalGroups", [])
     groups += [str(number) for number in edits.get("additionalGids", ()) if number]
 
