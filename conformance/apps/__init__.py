@@ -1,0 +1,1 @@
+"""Applications of several services with real servers, as Compose and other clients run them."""
