@@ -42,11 +42,11 @@ class Connection:
         sock.setblocking(False)
         loop.watch(self._fd, READ, self._ready)
 
-    def send(self, message: wire.Message) -> None:
-        """Send, or queue when the socket is full."""
+    def send(self, message: wire.Message, fds: list[int] | None = None) -> None:
+        """Send, or queue when the socket is full; the descriptors must stay open until then."""
         if self.closed:
             return
-        split, memfd = wire.packets(message, [])
+        split, memfd = wire.packets(message, fds or [])
         self._queue += [(packet, memfd) for packet in split]
         self._flush()
 

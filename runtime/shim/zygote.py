@@ -1,9 +1,9 @@
 """The zygote: a small process with everything loaded, from which shims and workers are forked.
 
 Run as `python -I -S zygote.py SOCKET PATH… [PADDING]`: SOCKET is the number of an inherited SOCK_SEQPACKET
-descriptor, each PATH is appended to `sys.path`. A packet `shim` or `worker` brings one descriptor, the
-control socket of the new process; everything else is between that process and the daemon, so that no
-request can harm the zygote. It ends when the daemon's end of SOCKET is closed.
+descriptor, each PATH is appended to `sys.path`. A packet `shim`, `worker` or `resolver` brings one
+descriptor, the control socket of the new process; everything else is between that process and the daemon,
+so that no request can harm the zygote. It ends when the daemon's end of SOCKET is closed.
 """
 
 from __future__ import annotations
@@ -46,11 +46,17 @@ def preload() -> None:
             print(f"zygote: {heavy} is loaded, which every shim pays for", file=sys.stderr)
 
 
+def _resolver(control: int) -> None:
+    from runtime.resolver import process  # here, for one process only needs it
+
+    process.main(control)
+
+
 def serve(daemon: socket.socket) -> None:
     """Fork for every packet until the daemon is gone."""
     from runtime.shim import server, signals, wire, worker
 
-    mains = {b"shim": server.main, b"worker": worker.main}
+    mains = {b"shim": server.main, b"worker": worker.main, b"resolver": _resolver}
     while True:
         kind, fds = wire.receive_packet(daemon)
         if not kind:
