@@ -10,7 +10,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compatd import VERSION, listening, log, notify, pidfile
 from compatd.config import Config, proxies, told
@@ -22,6 +22,10 @@ from compatd.listening import ListenError
 from compatd.reloader import Reloader
 from compatd.signals import Signals
 from compatd.store import StoreError
+from compatd.supervision import LEFT, feed_watchdog, wait_idle
+
+if TYPE_CHECKING:
+    from compatd.http.server import Server
 
 logger = logging.getLogger("compatd")
 
@@ -90,9 +94,9 @@ async def _serve(config: Config, flags: dict[str, Any], file: str | None) -> int
         await _answer(engine, sockets, signals)
     finally:
         listening.close(sockets)
-        await engine.close()
+        await engine.close(leave=signals.leaving)
     logger.info("Daemon shutdown complete")
-    return 0
+    return LEFT if signals.leaving else 0
 
 
 def _import_server() -> None:
@@ -125,9 +129,19 @@ async def _answer(engine: Engine, sockets: list[socket.socket], signals: Signals
     for listener in sockets:
         logger.info("API listen on %s", _name(listener))
     notify.send("READY=1")
+    tasks = [asyncio.ensure_future(feed_watchdog())]
+    if engine.config.idle_exit and any(host.startswith("fd://") for host in engine.config.hosts):
+        tasks.append(asyncio.ensure_future(_leave_idle(engine, server, signals)))
     await signals.stop.wait()
+    for task in tasks:
+        task.cancel()
     notify.send("STOPPING=1")
     await server.stop(timeout=2)
+
+
+async def _leave_idle(engine: Engine, server: "Server", signals: Signals) -> None:
+    await wait_idle(engine.config.idle_exit, server.last_request, engine.containers.who_needs_daemon)
+    signals.leave()
 
 
 def _tls(config: Config) -> ssl.SSLContext | None:

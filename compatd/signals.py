@@ -1,4 +1,4 @@
-"""What the daemon does at SIGTERM, SIGINT and SIGHUP."""
+"""What the daemon does at SIGTERM, SIGINT, SIGHUP and SIGUSR2."""
 
 import asyncio
 import logging
@@ -16,10 +16,14 @@ _FORCE = 3
 
 
 class Signals:
-    """`stop` is set by the first SIGTERM or SIGINT; made in a running loop."""
+    """`stop` is set by the first SIGTERM or SIGINT; made in a running loop.
+
+    After SIGUSR2 `leaving` is true, too: the daemon ends and its containers run on (an upgrade).
+    """
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
+        self.leaving = False
         self._count = 0
         self._reload: Callable[[], Awaitable[None]] | None = None
         self._reloading: asyncio.Task[None] | None = None
@@ -28,10 +32,17 @@ class Signals:
         for number in _NAMES:
             loop.add_signal_handler(number, self._end, number)
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        loop.add_signal_handler(signal.SIGUSR2, self.leave)
 
     def on_reload(self, reload: Callable[[], Awaitable[None]]) -> None:
         """What SIGHUP does from now on; before that it does nothing."""
         self._reload = reload
+
+    def leave(self) -> None:
+        """End without the containers, unless an orderly stop has begun."""
+        if not self.stop.is_set():
+            self.leaving = True
+            self.stop.set()
 
     def _end(self, number: signal.Signals) -> None:
         logger.info("Processing signal '%s'", _NAMES[number])

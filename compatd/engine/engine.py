@@ -77,8 +77,9 @@ class Engine:
         await self.networks.open()
         await self.containers.open()
 
-    async def close(self) -> None:
-        """Stop in order: containers first, unless they are to live on. Never raises."""
+    async def close(self, *, leave: bool = False) -> None:
+        """Stop in order, containers first; with `leave` or live-restore they live on. Never raises."""
+        self.containers.leaving = leave
         for part in (self.containers, self.networks, self.images, self.runtime):
             with contextlib.suppress(AttributeError):
                 try:

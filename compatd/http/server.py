@@ -92,6 +92,7 @@ class Server:
         self._unix: list[UnixListener] = []
         self._handshakes = Handshakes()
         self._openapi = b""
+        self._latest = 0.0
 
     # life
 
@@ -146,10 +147,15 @@ class Server:
         self._servers.clear()
         self._unix.clear()
 
+    def last_request(self) -> float | None:
+        """When the last request came, by the loop's clock; None while one is under way."""
+        return None if any(protocol.busy for protocol in self._connections) else self._latest
+
     # one request
 
     async def serve(self, protocol: Protocol, exchange: Exchange, head: Head) -> None:
         """Answers one request. Raises ClientGone or CancelledError when the connection is to end."""
+        self._latest = asyncio.get_running_loop().time()
         path = clean(head.path)
         if path != head.path:
             await exchange.answer(301, [("Location", location(path, head.query))], None)

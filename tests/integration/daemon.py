@@ -65,20 +65,23 @@ class Daemon:
         subprocess.run(["ip", "netns", "add", self.name], check=True)
         subprocess.run(["ip", "-n", self.name, "link", "set", "lo", "up"], check=True)
 
-    def start(self) -> None:
-        """Start it and wait for its first ping."""
-        command = [
-            *self.prefix,
+    def command(self, host: str) -> list[str]:
+        """The command line that serves `host`."""
+        return [
             "nsenter",
             f"--net=/run/netns/{self.name}",
             str(Path(sys.executable).parent / "compatd"),
-            *("-H", self.host),
+            *("-H", host),
             *("--data-root", str(self.data_root)),
             *("--exec-root", str(self.exec_root)),
             *("--pidfile", str(self.folder / "docker.pid")),
             *("--cgroup-parent", self.cgroup_parent),
             *self.options,
         ]
+
+    def start(self) -> None:
+        """Start it and wait for its first ping."""
+        command = [*self.prefix, *self.command(self.host)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         wait_until(self._answers, "the daemon's first ping")

@@ -162,7 +162,7 @@ async def close_all(containers: "Containers") -> None:
     for container in containers.all():
         if container.restart_task:
             container.restart_task.cancel()
-    if containers.config.live_restore:
+    if containers.config.live_restore or containers.leaving:
         return
 
     async def one(container: Container) -> None:

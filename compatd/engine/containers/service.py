@@ -64,6 +64,7 @@ class Containers:
         self.capabilities = capabilities.available()
         self.stats = Stats(self)
         self.shutting_down = False
+        self.leaving = False  # the daemon ends, the containers do not
         self.pruning = False
         self.on_end: list[Callable[[str], None]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -145,7 +146,9 @@ class Containers:
 
     async def open(self) -> None:
         """Load all containers and find those again that outlived the last daemon."""
-        self.info = sysinfo.detect(exec_opts=self.config.exec_opts)  # once more: the networks, opened by now, have turned forwarding on
+        self.info = sysinfo.detect(
+            exec_opts=self.config.exec_opts
+        )  # once more: the networks, opened by now, have turned forwarding on
         await recovery.open_all(self)
 
     async def close(self) -> None:
@@ -242,6 +245,19 @@ class Containers:
     async def update(self, reference: str, body: Json) -> builtins.list[str]:
         """Change limits and restart policy; the warnings for the client."""
         return await update.update(self, reference, body)
+
+    def who_needs_daemon(self) -> str:
+        """Why the daemon cannot leave its running containers alone for good; "" when it can."""
+        for item in self.all():
+            if not (item.state.running or item.state.restarting):
+                continue
+            if item.host_config["AutoRemove"]:
+                return f"{item.name} is to be removed at its end"
+            if item.host_config["RestartPolicy"]["Name"] not in ("", "no"):
+                return f"{item.name} has a restart policy"
+            if item.state.health is not None:
+                return f"{item.name} has a health check"
+        return ""
 
     def wait(self, reference: str, condition: str) -> asyncio.Future[tuple[int, str]]:
         """A future for exit code and error; see `exits.wait`."""
