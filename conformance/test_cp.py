@@ -79,6 +79,14 @@ def test_what_a_path_is(engine: Engine, tree: str, path: str, name: str, mode: i
     assert first.name == name.strip("/") and first.mtime > 0
 
 
+@pytest.mark.operation(GET)
+@pytest.mark.since("1.44")  # release 20.10 adds the type of the file
+def test_modes_in_an_archive(engine: Engine, tree: str) -> None:
+    found = unpack(archive(engine, "GET", tree, "/d").body)
+    assert {found[name].mode for name in ("d/rel", "d/up")} == {0o777}
+    assert (found["d"].mode, found["d/f"].mode, found["d/sub"].mode) == (0o755, 0o4755, 0o1777)
+
+
 @pytest.mark.operation(HEAD, GET)
 @pytest.mark.parametrize("path", ["/nope", "/d/nope/x", "/broken/", "/tmpf/x", "/proc/1/status", "/dev/null"])
 def test_what_is_not_there(engine: Engine, tree: str, path: str) -> None:

@@ -217,10 +217,11 @@ def test_permissions_of_a_device(engine: Engine) -> None:
 def test_a_folder_of_devices(engine: Engine) -> None:
     mapping = {"PathOnHost": "/dev/net", "PathInContainer": "/dev/mine", "CgroupPermissions": "rwm"}
     assert engine.sh("ls /dev/mine", host={"Devices": [mapping]}).out == "tun\n"
-    mapping = {"PathOnHost": "/etc/hostname", "PathInContainer": "/dev/m", "CgroupPermissions": "rwm"}
-    status, text = start_error(engine, {"Devices": [mapping]})
-    start = 'error gathering device information while adding custom device "/etc/hostname": '
-    assert (status, text) == (500, start + "not a device node")
+    for path, reason in (("/etc/hostname", "not a device node"), ("/dev/no", "no such file or directory")):
+        mapping = {"PathOnHost": path, "PathInContainer": "/dev/m", "CgroupPermissions": "rwm"}
+        status, text = start_error(engine, {"Devices": [mapping]})
+        start = f'error gathering device information while adding custom device "{path}": '
+        assert (status, text) == (500, start + reason)
 
 
 @pytest.mark.operation(*START)

@@ -198,6 +198,29 @@ def test_pause_needs_a_running_container(engine: Engine) -> None:
     }
 
 
+@pytest.mark.operation("ContainerStart")
+def test_a_start_takes_no_body(engine: Engine) -> None:
+    container = engine.create("true")
+    # All in one write: an engine that refuses it may close the connection at once.
+    head = f"POST /containers/{container}/start HTTP/1.1\r\nHost: d\r\nContent-Length: 8\r\n"
+    with engine.wire.connect() as sock:
+        sock.sendall(head.encode() + b'Connection: close\r\n\r\n{"a": 1}')
+        answer = sock.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"starting container with non-empty request body was deprecated since API v1.22" in answer
+    # What is too short to say anything is none.
+    assert engine.wire.request("POST", f"/containers/{container}/start", {}).status == 204
+
+
+@pytest.mark.operation("ContainerRename")
+@pytest.mark.since("1.44")
+def test_names_after_a_rename(engine: Engine) -> None:
+    container, new = engine.sleeper(Hostname="here"), engine.name("new")
+    engine.wire.post(f"/containers/{container}/rename", status=204, name=new)
+    found = engine.inspect(new)["NetworkSettings"]["Networks"]["bridge"]["DNSNames"]
+    assert found == [new, container[:12], "here"]
+
+
 @pytest.mark.operation("ContainerRename")
 def test_rename(engine: Engine) -> None:
     old, new = engine.name("old"), engine.name("new")

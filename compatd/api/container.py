@@ -5,6 +5,7 @@ from typing import Any
 from compatd.api.container_streams import STREAM_HANDLERS
 from compatd.api.create_compat import adapt
 from compatd.engine.engine import Engine
+from compatd.engine.errors import InvalidParameter
 from compatd.http import Answer, Call, Empty, Handler, Json
 
 
@@ -49,6 +50,12 @@ async def container_update(engine: Engine, call: Call) -> Answer:
 
 
 async def container_start(engine: Engine, call: Call) -> Answer:
+    # Shorter ones, `{}` or `null`, are what some clients send instead of none.
+    if call.body_length > 7 or call.body_length == -1:
+        raise InvalidParameter(
+            "starting container with non-empty request body was deprecated since API v1.22 "
+            "and removed in v1.24"
+        )
     await engine.containers.start(call.path["id"])
     return Empty(204)
 

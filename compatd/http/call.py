@@ -95,6 +95,11 @@ class Call:
         return self._head.chunked or self._head.length > 0
 
     @property
+    def body_length(self) -> int:
+        """As the client announces it; -1 when it does not."""
+        return -1 if self._head.chunked else self._head.length
+
+    @property
     def line_end(self) -> bytes:
         """What ends a line of a JSON stream of this operation."""
         return b"\r\n" if self.operation.id in PROGRESS else b"\n"

@@ -95,8 +95,7 @@ def member(
     """All blocks in front of the data of a file, folder, link or device as `info` (of lstat) tells.
 
     `link` is what a symlink holds, or with `hardlink` the name of the member that this one is another name
-    of. Times are cut to seconds, and the mode has the file type's bits, as Docker's archives have them. A
-    folder's name ends with a slash. Raises KeyError for a socket.
+    of. Times are cut to seconds. A folder's name ends with a slash. Raises KeyError for a socket.
     """
     kind = tar.HARDLINK if hardlink else _KINDS[stat.S_IFMT(info.st_mode)]
     size = info.st_size if kind == tar.REGULAR else 0
@@ -123,7 +122,7 @@ def member(
         records[b"SCHILY.xattr." + attribute] = content
     block = bytearray(BLOCK)
     block[0 : min(len(short), _MAX_NAME)] = short[:_MAX_NAME]
-    block[100:108] = _octal(info.st_mode, 7)
+    block[100:108] = _octal(stat.S_IMODE(info.st_mode), 7)
     block[108:116] = _octal(0 if b"uid" in records else info.st_uid, 7)
     block[116:124] = _octal(0 if b"gid" in records else info.st_gid, 7)
     block[124:136] = _octal(0 if b"size" in records else size, 11)

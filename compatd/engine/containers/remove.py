@@ -148,6 +148,6 @@ async def rename(containers: "Containers", reference: str, name: str) -> None:
             raise
         containers.registry.release(old)
         if container.state.running:
-            containers.networks.renamed(container)
+            container.network_settings = containers.networks.renamed(container) or container.network_settings
             containers.registry.save(container)
     containers.emit(container, "rename", {"oldName": f"/{old}"})

@@ -301,20 +301,22 @@ class Networks:
         """Not at the next start. Raises EngineError when it is not on that network."""
         configuring.disconnect(self._catalog, container, term)
 
-    def renamed(self, container: ContainerLike) -> None:
-        """A running container has another name: it is found by that on its networks."""
+    def renamed(self, container: ContainerLike) -> Json | None:
+        """A running container has another name: it is found by that on its networks. Its new NetworkSettings,
+        if it has networks of its own."""
         sandbox = self._joining.sandboxes.get(container.id)
         if sandbox is None:
-            return
+            return None
         for endpoint in sandbox.endpoints:
             endpoint.container_name = container.name.lstrip("/")
             kept = container.networking.get(endpoint.network_name)
-            if endpoint.dns_names and kept is not None:
+            if kept is not None:  # as dockerd, also where there is no resolver
                 kept["DNSNames"] = dns_names(container, kept)
                 endpoint.dns_names = list(kept["DNSNames"])
         self._joining.save(sandbox)
         if self.names is not None:
             self.names.renamed(container, sandbox.endpoints)
+        return documents.settings(sandbox.endpoints, sandbox.id, sandbox.key)
 
     def idle_settings(self, container: ContainerLike, running: Json | None = None) -> Json:
         """NetworkSettings of a container that does not run: before its first start, or after `running`."""

@@ -128,8 +128,9 @@ class FakeNetworks:
     async def moved(self, container: Any) -> None:
         pass
 
-    def renamed(self, container: Any) -> None:
+    def renamed(self, container: Any) -> Json | None:
         self.renamings.append(container.name)
+        return None
 
     def adopt(self, container: Any) -> Json | None:
         return None

@@ -184,9 +184,7 @@ def test_devices() -> None:
         ("/dev/x", "c", 1, 3)
     ]
     assert linux["resources"]["devices"][-1]["access"] == "r"
-    with pytest.raises(
-        EngineError, match='custom device "/dev/nope": lstat /dev/nope: no such file or directory'
-    ):
+    with pytest.raises(EngineError, match='custom device "/dev/nope": no such file or directory'):
         spec_of(None, {"Devices": [{"PathOnHost": "/dev/nope", "PathInContainer": "/dev/nope"}]})
     assert parse_rule("c 1:* rw") == {"allow": True, "type": "c", "major": 1, "minor": -1, "access": "rw"}
     with pytest.raises(EngineError, match="invalid device cgroup rule format: 'c 1 rw'"):

@@ -85,7 +85,7 @@ def _mapped(mapping: Json) -> Iterator[tuple[Json, Json]]:
     try:
         found = _device(real)
     except OSError as error:
-        raise EngineError(_gathering(on_host, f"lstat {real}: {(error.strerror or '').lower()}")) from None
+        raise EngineError(_gathering(on_host, (error.strerror or "").lower())) from None
     if found:
         yield {**found, "path": inside}, _rule(found, access)
         return
