@@ -153,6 +153,8 @@ class Execs:
     def _explain(self, item: Exec, error: RuntimeError_) -> EngineError:
         if error.kind == "Gone":
             return Conflict(f"container {item.container.id} is not running")
+        if error.kind == "Hung":
+            return EngineError(f"cannot exec in container {item.container.id}: {error.message}")
         if error.message.startswith(("unable to find user", "unable to find group")):
             return EngineError(error.message)
         item.exit_code, translated = explain(f"{_PREFIX}{error.message}: unknown")

@@ -87,6 +87,18 @@ class Connection:
         except TimeoutError:
             raise RuntimeError_("the container's monitor does not answer", "Hung") from None
 
+    async def persist(self, op: str, seconds: float, fds: Sequence[int] = (), **arguments: Any) -> Message:
+        """As `call`, for what may take long while the other side is well: it is asked how it is again and
+        again. RuntimeError_ of kind `Hung` when it does not say so within `seconds`."""
+        task = asyncio.ensure_future(self.call(op, fds, **arguments))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever else tells it
+        try:
+            while not (await asyncio.wait({task}, timeout=seconds))[0]:
+                await self.ask("state", seconds)
+            return await task
+        finally:
+            task.cancel()
+
     def _writable(self) -> None:
         while self._queue:
             packet, copies = self._queue[0]

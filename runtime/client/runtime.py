@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from runtime.client import sweep, workers
 from runtime.client.connection import Connection, Message
+from runtime.client.shim import Shim
 from runtime.client.types import (
     Adopted,
     Attachment,
@@ -23,9 +24,10 @@ from runtime.client.types import (
     Started,
 )
 from runtime.client.zygote import Zygote
-from runtime.shim import wire
 
 T = TypeVar("T")
+Port = tuple[str, str, int]
+Relay = tuple[str, str, int, str, int]
 
 _log = logging.getLogger(__name__)
 
@@ -33,44 +35,6 @@ _log = logging.getLogger(__name__)
 # or stuck; freezing and limits wait for the kernel.
 _PATIENCE, _KILL_PATIENCE, _LONG_PATIENCE = 10.0, 5.0, 30.0
 _SIGKILL = 9
-
-
-class _Shim:
-    """One connected shim, from the daemon's side."""
-
-    def __init__(self, runtime: Runtime, container_id: str, sock: socket.socket) -> None:
-        self._runtime = runtime
-        self._id = container_id
-        self._held: list[Message] | None = []
-        self.exited = False
-        self.deleted = False
-        self.answered: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        self.connection = Connection(sock, self._event, self._closed)
-
-    def _event(self, message: Message, fds: list[int]) -> None:
-        wire.close_all(fds)
-        if "event" in message:
-            self.exited = self.exited or message["event"] == "exit"
-            if self._held is not None:
-                self._held.append(message)
-            else:
-                # Later, for who waits for an answer that came before is only woken up now.
-                loop = asyncio.get_running_loop()
-                loop.call_soon(self._runtime.emit, self._id, message)
-        elif not self.answered.done():
-            self.answered.set_result(message)
-
-    def release(self) -> None:
-        """Let events through: who started or adopted the container knows of it by now."""
-        held, self._held = self._held, None
-        for message in held or ():
-            self._runtime.emit(self._id, message)
-
-    def _closed(self) -> None:
-        if not self.answered.done():
-            self.answered.set_exception(RuntimeError_("the container's monitor died while starting", "Gone"))
-            return
-        self._runtime.shim_closed(self._id, self)
 
 
 class Runtime:
@@ -84,12 +48,17 @@ class Runtime:
         self._root = Path(exec_root) / "compatd"
         self._on_event = on_event
         self._zygote = Zygote(self._root / "zygote.log")
-        self._shims: dict[str, _Shim] = {}
+        self._shims: dict[str, Shim] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def bundle(self, container_id: str) -> Path:
         """The container's bundle folder."""
         return self._root / "c" / container_id
+
+    @property
+    def root(self) -> Path:
+        """The folder of all that belongs to running containers."""
+        return self._root
 
     @property
     def zygote_pid(self) -> int | None:
@@ -138,7 +107,7 @@ class Runtime:
 
     async def _start(
         self, container_id: str, attachments: Sequence[Attachment], holds: Sequence[socket.socket]
-    ) -> tuple[_Shim, Started]:
+    ) -> tuple[Shim, Started]:
         bundle = self.bundle(container_id)
         # What an earlier run has left would be taken for this one's.
         for name in ("exit", "state.json", "shim.sock"):
@@ -169,10 +138,10 @@ class Runtime:
             self.shim_closed(container_id, shim)
         return shim, Started(answer["started"], answer["network"])
 
-    async def _launch(self, container_id: str, request: Message, fds: list[int]) -> tuple[_Shim, Message]:
+    async def _launch(self, container_id: str, request: Message, fds: list[int]) -> tuple[Shim, Message]:
         for attempts_left in (2, 1, 0):
             zygote = self._zygote.pid
-            shim = _Shim(self, container_id, await self._zygote.launch("shim"))
+            shim = Shim(self, container_id, await self._zygote.launch("shim"))
             shim.connection.send(request, fds)
             try:
                 return shim, await shim.answered
@@ -187,7 +156,7 @@ class Runtime:
         """Find a container of an earlier daemon; of a Lost one everything is freed."""
         bundle = self.bundle(container_id)
         try:
-            shim = _Shim(self, container_id, await asyncio.to_thread(_connect, bundle / "shim.sock"))
+            shim = Shim(self, container_id, await asyncio.to_thread(_connect, bundle / "shim.sock"))
         except OSError:
             return await self._unwatched(bundle)
         shim.answered.set_result({})
@@ -203,7 +172,7 @@ class Runtime:
         return Running(state["pid"], state["paused"])
 
     @staticmethod
-    async def _state(shim: _Shim, bundle: Path) -> Message:
+    async def _state(shim: Shim, bundle: Path) -> Message:
         """What a shim of an earlier daemon says, or its container's files when it is stopped or stuck."""
         try:
             return await shim.connection.ask("state", _PATIENCE)
@@ -227,7 +196,7 @@ class Runtime:
         except Exception:
             _log.exception("event %s of %s", message.get("event"), container_id)
 
-    def shim_closed(self, container_id: str, shim: _Shim) -> None:
+    def shim_closed(self, container_id: str, shim: Shim) -> None:
         """A shim's connection has ended by itself."""
         if self._shims.get(container_id) is not shim:
             return
@@ -236,7 +205,7 @@ class Runtime:
         else:
             del self._shims[container_id]
 
-    async def _lost(self, container_id: str, shim: _Shim) -> None:
+    async def _lost(self, container_id: str, shim: Shim) -> None:
         bundle = self.bundle(container_id)
         shim.exited = True
         ended = sweep.read_exit(bundle)
@@ -260,7 +229,7 @@ class Runtime:
         ours, theirs = socket.socketpair()
         try:
             ours.setblocking(False)
-            await connection.call("attach", [theirs.fileno()], options=options.message())
+            await connection.ask("attach", _PATIENCE, fds=[theirs.fileno()], options=options.message())
         except BaseException:
             ours.close()
             raise
@@ -285,8 +254,9 @@ class Runtime:
             options = [attachment.options.message() for attachment in attachments]
             for option in options:
                 option["detach_keys"] = option["detach_keys"] or detach_keys.hex()
-            answer = await self._connection(container_id).call(
+            answer = await self._connection(container_id).persist(
                 "exec",
+                _PATIENCE,
                 [attachment.sock.fileno() for attachment in attachments],
                 exec=exec_id,
                 process=process,
@@ -332,6 +302,25 @@ class Runtime:
         """Apply OCI `linux.resources` to the running container's cgroup."""
         await self._connection(container_id).ask("update", _LONG_PATIENCE, resources=resources)
 
+    async def hold(
+        self,
+        container_id: str,
+        sockets: Sequence[socket.socket],
+        relays: Sequence[Relay] = (),
+        drop: Sequence[Port] = (),
+    ) -> None:
+        """Hand the shim of a running container bound sockets of more host ports; they are closed here in any
+        case. `drop` are held ports to let go, (protocol, address, port). `relays` are all that there are
+        from now on, (protocol, address, port, container's address, container's port).
+        """
+        try:
+            fds = [sock.fileno() for sock in sockets]
+            connection = self._connection(container_id)
+            await connection.call("hold", fds, relays=list(relays), drop=list(drop))
+        finally:
+            for sock in sockets:
+                sock.close()
+
     async def delete(self, container_id: str) -> None:
         """After the exit: end the shim, free what is left and remove the bundle. What is gone is no error."""
         bundle = self.bundle(container_id)
@@ -354,8 +343,13 @@ class Runtime:
             await asyncio.to_thread(sweep.free, bundle)
         sweep.remove_bundle(bundle)
 
+    async def launch_resolver(self) -> socket.socket:
+        """Our end of the control socket of a new resolver process; see `runtime.client.resolver`."""
+        return await self._zygote.launch("resolver")
+
     async def worker(self, function: str, arguments: dict[str, Any], fds: Sequence[int] = ()) -> Any:
-        """Run `runtime.storage.x:function(arguments, fds)` (or `runtime.net.live:…`) in a process; see `workers.run`."""
+        """Run `runtime.storage.x:function(arguments, fds)` in a process (or `runtime.net.live:…`); see
+        `workers.run`."""
         return await workers.run(self._zygote, function, arguments, fds)
 
 
@@ -373,7 +367,7 @@ def _connect(path: Path) -> socket.socket:
     return sock
 
 
-def _release_when_started(task: asyncio.Task[tuple[_Shim, Started]]) -> None:
+def _release_when_started(task: asyncio.Task[tuple[Shim, Started]]) -> None:
     if not task.cancelled() and task.exception() is None:
         task.result()[0].release()
 

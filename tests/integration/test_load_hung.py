@@ -1,6 +1,7 @@
 """A container whose shim is stopped: others are not held up, and it can be ended."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.daemon import ApiError, Daemon, running_daemon, wait_until
+from tests.integration.daemon import ApiError, Daemon, UnixConnection, running_daemon, wait_until
 from tests.integration.loadkit import NO_NETWORK, shim_of
 
 pytestmark = pytest.mark.root
@@ -78,6 +79,29 @@ def test_top_and_stats_of_it(daemon: Daemon, hung: str) -> None:
     stats = within(AT_ONCE, lambda: daemon.call("GET", f"/containers/{hung}/stats?stream=0&one-shot=1"))
     assert isinstance(stats, dict)
     assert stats["pids_stats"]["current"] == 1
+
+
+def test_attach_and_exec_are_given_up(daemon: Daemon, hung: str) -> None:
+    """The client hears why; the container and its shim are as before when that goes on."""
+
+    def attach() -> bytes:
+        connection = UnixConnection(daemon.socket)
+        connection.request("POST", f"/containers/{hung}/attach?stream=1&stdout=1")
+        return connection.getresponse().read()  # an error of attach is text, once the client may stream
+
+    assert re.search(
+        rf"cannot attach to container {hung}: .* does not answer", str(within(IN_THE_END, attach))
+    )
+    made = daemon.call("POST", f"/containers/{hung}/exec", {"Cmd": ["true"]})["Id"]
+    with pytest.raises(ApiError, match=f"cannot exec in container {hung}: .* does not answer"):
+        within(IN_THE_END, lambda: daemon.call("POST", f"/exec/{made}/start", {"Detach": True}))
+    found = daemon.call("GET", f"/exec/{made}/json")
+    assert (found["Running"], found["ExitCode"]) == (False, 126)
+    os.kill(shim_of(daemon, hung), signal.SIGCONT)
+    again = daemon.call("POST", f"/containers/{hung}/exec", {"Cmd": ["sh", "-c", "exit 7"]})["Id"]
+    daemon.call("POST", f"/exec/{again}/start", {"Detach": True})
+    wait_until(lambda: not daemon.call("GET", f"/exec/{again}/json")["Running"], "the exec's end")
+    assert daemon.call("GET", f"/exec/{again}/json")["ExitCode"] == 7
 
 
 def test_stop(daemon: Daemon, hung: str) -> None:

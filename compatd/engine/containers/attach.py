@@ -57,7 +57,7 @@ async def open_stream(
             theirs.close()
             ours.setblocking(False)
             return ours
-        raise EngineError(error.message) from error
+        raise EngineError(f"cannot attach to container {container.id}: {error.message}") from error
     return opened
 
 

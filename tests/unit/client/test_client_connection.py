@@ -108,3 +108,27 @@ def test_no_answer_in_time() -> None:
         assert (await asking)["n"] == 2
 
     with_world(body)
+
+
+def test_what_takes_long_is_waited_for_while_the_other_side_is_well() -> None:
+    async def body(world: World) -> None:
+        asking = asyncio.create_task(world.connection.persist("exec", 0.05, x=1))
+        first = (await world.receive())[0]
+        assert (first["op"], first["x"]) == ("exec", 1)
+        for _ in range(2):  # longer than it is waited for at once
+            question = (await world.receive())[0]
+            assert question["op"] == "state"
+            wire.send(world.peer, {"id": question["id"]})
+        wire.send(world.peer, {"id": first["id"], "pid": 7})
+        assert (await asking)["pid"] == 7
+
+    with_world(body)
+
+
+def test_what_takes_long_is_given_up_when_the_other_side_is_not() -> None:
+    async def body(world: World) -> None:
+        with pytest.raises(RuntimeError_) as caught:
+            await world.connection.persist("exec", 0.01)
+        assert caught.value.kind == "Hung"
+
+    with_world(body)
