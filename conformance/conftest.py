@@ -11,6 +11,7 @@ import pytest
 from conformance import cli as command_line
 from conformance.engine import Engine, host
 from conformance.images import docker_archive
+from conformance.networks import Made
 from conformance.registry import PROGRAM, Registry, make_certificate
 
 
@@ -76,6 +77,16 @@ def box(engine: Engine) -> str:
     container = engine.sleeper(name=engine.name("shared"))
     engine.keep.add(container)
     return container
+
+
+@pytest.fixture
+def made(engine: Engine) -> Iterator[Made]:
+    """Networks that go with the test, and with whatever is on them."""
+    networks = Made(engine)
+    try:
+        yield networks
+    finally:
+        networks.remove()
 
 
 @pytest.fixture(scope="session")
