@@ -17,6 +17,7 @@ from runtime.shim import files, signals, starter, wire
 from runtime.shim.connection import Connection, Listener
 from runtime.shim.container import Container
 from runtime.shim.execs import Execs, exit_code
+from runtime.shim.holds import Holds
 from runtime.shim.log import open_log
 from runtime.shim.loop import READ, Loop
 from runtime.shim.title import set_title
@@ -47,7 +48,8 @@ class Server:
         self._loop = loop
         self._container = container
         self._listener = listener
-        self._holds = holds
+        self._holds = Holds(loop)
+        self._holds.add(holds)
         self._connections: list[Connection] = []
         self._execs = Execs(loop, container, seccomp_cache, self._exec_exited)
         self._execs.when_idle = container.streams.when_idle = self._end_when_idle
@@ -143,6 +145,16 @@ class Server:
         self._must_run()
         self._container.cgroup.apply(message["resources"])
 
+    def _hold(self, message: dict[str, Any], fds: list[int]) -> None:
+        self._must_run()
+        taken = [fds.pop() for _ in range(len(fds))]
+        self._holds.add(taken)
+        self._holds.change(message["relays"], message["drop"])
+
+    def relay(self, relays: list[list[Any]]) -> None:
+        """What the plan says that the kernel does not translate."""
+        self._holds.change(relays, [])
+
     def _delete(self, message: dict[str, Any], fds: list[int]) -> None:
         if self._exit is None:
             raise Refused("the container is running")
@@ -187,7 +199,7 @@ class Server:
                 return
             if pid == self._container.pid and self._status is None:
                 self._ended(status)
-            else:
+            elif not self._holds.reaped(pid):
                 self._execs.reaped(pid, exit_code(status)[0])
 
     def _ended(self, status: int) -> None:
@@ -210,8 +222,7 @@ class Server:
             self._loop.forget(self.oom_fd)
             os.close(self.oom_fd)
             self.oom_fd = -1
-        wire.close_all(self._holds)
-        self._holds = []
+        self._holds.close()
         self._container.release()
         self._end_when_idle()
 
@@ -245,6 +256,7 @@ _OPERATIONS = {
     "pause": Server._pause,
     "resume": Server._resume,
     "update": Server._update,
+    "hold": Server._hold,
     "delete": Server._delete,
 }
 
@@ -309,6 +321,7 @@ def _start(request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], Ser
             container.streams.attach(socket.socket(fileno=fds.pop(0)), options)
         server = Server(loop, container, listener, seccomp_cache, fds)
         server.oom_fd = named.pop("oom", -1)
+        server.relay((config.get("network") or {}).get("relays") or [])
         container.streams.start(named, bool(config.get("stdin")))
     except BaseException:
         listener.close()

@@ -1,4 +1,7 @@
-"""A worker: one function of `runtime.storage` or `runtime.net.live` run in a process of its own, forked from the zygote."""
+"""A worker: one function of `runtime.storage` or `runtime.net.live` run in a process of its own.
+
+It is forked from the zygote.
+"""
 
 from __future__ import annotations
 
