@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -52,12 +53,15 @@ SECCOMP_SET_MODE_FILTER = 1
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _PIDFD_SEND_SIGNAL, _PIDFD_OPEN, _CLONE3, _CLOSE_RANGE, _OPENAT2 = 424, 434, 435, 436, 437
 _PIDFD_GETFD, _MOUNT_SETATTR, _QUOTACTL_FD = 438, 442, 443
+# linux/stat.h; the time of birth is at offset 80 of struct statx
+STATX_BTIME, _BIRTH = 0x800, 80
 # Older ones differ: asm/unistd_64.h, and asm-generic/unistd.h for the others.
 _X86 = _MACHINE == "x86_64"
 _PIVOT_ROOT = 155 if _X86 else 41
 _SECCOMP = 317 if _X86 else 277
 _KEYCTL = 250 if _X86 else 219
 _BPF = 321 if _X86 else 280
+_STATX = 332 if _X86 else 291
 _CAPGET, _CAPSET = (125, 126) if _X86 else (90, 91)
 
 
@@ -296,3 +300,13 @@ def filesystem_type(fd: int) -> int:
     if _libc.fstatfs(fd, buffer) < 0:
         raise _fail("fstatfs", fd)
     return int(buffer[0])
+
+
+def birth(fd: int) -> int:
+    """When what `fd` is was made, in ns (statx(2)); 0 where the file system does not know."""
+    buffer = ctypes.create_string_buffer(256)
+    _call("statx", fd, _STATX, fd, b"", AT_EMPTY_PATH, ctypes.c_uint(STATX_BTIME), buffer)
+    if not int.from_bytes(buffer.raw[:4], sys.byteorder) & STATX_BTIME:
+        return 0
+    seconds = int.from_bytes(buffer.raw[_BIRTH : _BIRTH + 8], sys.byteorder, signed=True)
+    return seconds * 1_000_000_000 + int.from_bytes(buffer.raw[_BIRTH + 8 : _BIRTH + 12], sys.byteorder)

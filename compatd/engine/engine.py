@@ -20,8 +20,8 @@ from compatd.engine.usage import Usage
 from compatd.engine.volumes import Volumes
 from compatd.store import Store
 from runtime.client import Runtime
-from runtime.storage.base import StorageError
-from runtime.storage.drivers import open_storage
+from runtime.storage.base import Storage, StorageError
+from runtime.storage.drivers import choose_storage
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,8 @@ class Engine:
         self.store = Store(config.root)
         self.events = Events()
         self.runtime = Runtime(Path(config.exec_root), on_event=self._on_runtime_event)
-        self.storage = open_storage(config.storage_driver, config.root, config.container_size)
+        self.storage = self._choose_storage()
+        config.storage_driver = self.storage.name
         self.images = Images(config, self.store, self.events, self.runtime, self.storage)
         self.networks = Networks(config, self.store, self.events)
         self.volumes = Volumes(config, self.store, self.events)
@@ -58,6 +59,17 @@ class Engine:
             config, self.store, self.events, counts=self.containers.counts, images=self.images.count
         )
 
+    def _choose_storage(self) -> Storage:
+        config, given = self.config, "storage-driver" in self.config.given
+        try:
+            return choose_storage(config.storage_driver, config.root, config.container_size, given=given)
+        except StorageError as error:
+            raise self._no_storage(error) from None
+
+    def _no_storage(self, error: StorageError) -> EngineError:
+        named = f": {self.config.storage_driver}" if "storage-driver" in self.config.given else ""
+        return EngineError(f"error initializing graphdriver: {error}{named}")
+
     def _on_runtime_event(self, container_id: str, message: dict[str, Any]) -> None:
         if message.get("event") == "exec-exit":
             self.execs.on_exit(container_id, message)
@@ -72,8 +84,7 @@ class Engine:
         try:
             await self.images.open()
         except StorageError as error:
-            named = f": {self.config.storage_driver}" if "storage-driver" in self.config.given else ""
-            raise EngineError(f"error initializing graphdriver: {error}{named}") from None
+            raise self._no_storage(error) from None
         await self.networks.open()
         await self.containers.open()
 

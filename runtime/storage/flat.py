@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 FICLONE = 0x40049409  # linux/fs.h
+OPAQUE = 3  # beside the kinds of changes: nothing of what was below shows
 _PATH_MAX = 4095
 _BENEATH = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
 
@@ -207,8 +208,12 @@ def read_base(path: str) -> Was:
     return root
 
 
-def compare(folder: int, was: Was | None, path: bytes) -> list[Change]:
-    """What differs below the folder (an fd) from what was; parents first."""
+def compare(folder: int, was: Was | None, path: bytes, made: int = 0) -> list[Change]:
+    """What differs below the folder (an fd) from what was; parents first.
+
+    `made`: when the tree was whole, in ns. A folder that was born later in the place of another is then as in
+    an overlay: OPAQUE follows it, and all that is in it is new. 0: its content is compared.
+    """
     changes: list[Change] = []
     old = was.children if was else {}
     try:
@@ -228,7 +233,7 @@ def compare(folder: int, was: Was | None, path: bytes) -> list[Change]:
         before = old.get(name)
         below: list[Change] = []
         if stat.S_ISDIR(new.st_mode):
-            below = _below(folder, name, before, inner)
+            below = _below(folder, name, before, inner, made)
         if before is None:
             changes.append((inner, ADDED))
         elif below or differ(before, new) or before.capability != _capability(folder, name):
@@ -237,13 +242,16 @@ def compare(folder: int, was: Was | None, path: bytes) -> list[Change]:
     return changes
 
 
-def _below(folder: int, name: bytes, before: Was | None, path: bytes) -> list[Change]:
+def _below(folder: int, name: bytes, before: Was | None, path: bytes, made: int) -> list[Change]:
     try:
         fd = os.open(name, OPEN_DIRECTORY, dir_fd=folder)
     except OSError:
         return []
     try:
-        return compare(fd, before if before and stat.S_ISDIR(before.st_mode) else None, path)
+        same = before is not None and stat.S_ISDIR(before.st_mode)
+        if made and before is not None and (not same or syscalls.birth(fd) > made):
+            return [(path, OPAQUE), *compare(fd, None, path, made)]
+        return compare(fd, before if same else None, path, made)
     finally:
         os.close(fd)
 
@@ -254,10 +262,11 @@ def _no_limits() -> None:
     sys.setrecursionlimit(2 * _PATH_MAX)
 
 
-def _changed(arguments: Json) -> tuple[int, list[Change]]:
+def _changed(arguments: Json, *, opaque: bool = False) -> tuple[int, list[Change]]:
     _no_limits()
     folder = os.open(arguments["flat"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    return folder, compare(folder, read_base(arguments["base"]), b"")
+    made = os.stat(arguments["base"]).st_mtime_ns if opaque else 0
+    return folder, compare(folder, read_base(arguments["base"]), b"", made)
 
 
 def diff(arguments: Json, fds: list[int]) -> Json:
@@ -293,7 +302,7 @@ def size(arguments: Json, fds: list[int]) -> Json:
 
 def layer(arguments: Json, fds: list[int]) -> Json:
     """Write what is other than in "base" as a layer's tar to `fds[0]`; {"entries": n}."""
-    _, changes = _changed(arguments)
+    _, changes = _changed(arguments, opaque=True)
     folder = shut_in(arguments["flat"])
     packer = Packer(Output(fds[0]), layer=True)
     try:
@@ -301,6 +310,9 @@ def layer(arguments: Json, fds: list[int]) -> Json:
             if kind == DELETED:
                 above, _, name = path[1:].rpartition(b"/")
                 packer.write(marker((above + b"/.wh." if above else b".wh.") + name, 0o600))
+                continue
+            if kind == OPAQUE:
+                packer.write(marker(path[1:] + b"/.wh..wh..opq", 0o755))
                 continue
             try:
                 parent, name = _parent(folder, path)

@@ -3,7 +3,9 @@
 import io
 import json
 import tarfile
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,6 +100,23 @@ def test_diff_size_commit_and_export(daemon: Daemon) -> None:
     assert "new" in exported.getnames() and "etc/group" not in exported.getnames()
 
 
+def test_a_folder_made_anew_is_opaque_in_the_layer(daemon: Daemon) -> None:
+    image = Image([busybox_root(), Tar().add("d").add("d/old", "x").bytes()], {})
+    daemon.call("POST", "/images/load", data=docker_archive({"opaque:0": image}))
+    container, _ = ran(daemon, "rm -r /d; mkdir /d; echo 1 > /d/new; echo 2 > /root/more", "opaque:0")
+    daemon.call("POST", f"/commit?container={container}&repo=opaque&tag=1", {})
+    saved = tarfile.open(fileobj=io.BytesIO(daemon.call("GET", "/images/opaque:1/get")))
+    manifest = saved.extractfile("manifest.json")
+    assert manifest is not None
+    layer = saved.extractfile(json.loads(manifest.read())[0]["Layers"][-1])
+    assert layer is not None
+    with tarfile.open(fileobj=io.BytesIO(layer.read())) as tar:
+        names = tar.getnames()
+    assert names == ["d", "d/.wh..wh..opq", "d/new", "root", "root/more"]
+    _, out = ran(daemon, "ls /d; cat /root/more", "opaque:1")
+    assert out.split() == ["new", "2"]
+
+
 def test_copies_volumes_and_image_mounts(daemon: Daemon) -> None:
     mounts = [{"Type": "image", "Source": "box:latest", "Target": "/img"}]
     host = {"Mounts": mounts}
@@ -143,3 +162,59 @@ def test_another_driver_keeps_images_and_containers(first: str, second: str) -> 
             daemon.call("DELETE", f"/containers/{container}")
         with pytest.raises(ApiError):
             daemon.call("GET", f"/containers/{old}/json")
+
+
+OVER_OVERLAY = """
+cd "$0" && mkdir -p below above work data
+mount -t overlay overlay -o lowerdir=below,upperdir=above,workdir=work data
+exec "$@"
+"""
+"""Runs a daemon in a mount namespace of its own whose data root is an overlay: that can hold no other one."""
+
+
+@pytest.fixture
+def without_overlay() -> Iterator[Daemon]:
+    """A daemon, not started yet, whose data root cannot be used by overlay2."""
+    daemon = Daemon(Path(tempfile.mkdtemp(prefix="compatd-it-")))
+    daemon.prefix = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "slave",
+        "sh",
+        "-ec",
+        OVER_OVERLAY,
+        str(daemon.folder),
+    ]
+    try:
+        yield daemon
+    finally:
+        daemon.destroy()
+
+
+def test_where_overlay_cannot_be_mounted_it_is_vfs(without_overlay: Daemon) -> None:
+    daemon = without_overlay
+    daemon.start()
+    assert daemon.call("GET", "/info")["Driver"] == "vfs"
+    log = daemon.log.read_text()
+    assert 'level=error msg="failed to mount overlay: invalid argument" storage-driver=overlay2' in log
+    assert 'level=warning msg="using the storage driver vfs' in log
+    daemon.image()
+    container, out = ran(daemon, "echo 1 > /new; cat /new")
+    assert out == "1\n"
+    assert daemon.call("GET", f"/containers/{container}/changes") == [{"Path": "/new", "Kind": 1}]
+    assert daemon.stop() == 0
+    (daemon.folder / "above/compatd/rw" / ("a" * 64) / "diff").mkdir(parents=True)
+    with pytest.raises(AssertionError, match="error initializing graphdriver: driver not supported\n"):
+        daemon.start()  # a container made with overlay2 would be lost
+    assert (
+        "[graphdriver] prior storage driver overlay2 failed: driver not supported" in daemon.log.read_text()
+    )
+
+
+def test_a_driver_that_was_asked_for_is_not_replaced(without_overlay: Daemon) -> None:
+    without_overlay.options = ("--storage-driver", "overlay2")
+    with pytest.raises(
+        AssertionError, match="error initializing graphdriver: driver not supported: overlay2"
+    ):
+        without_overlay.start()

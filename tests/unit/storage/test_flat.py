@@ -1,6 +1,7 @@
 """Trees of the vfs driver: merging, and what has changed since, without root."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,39 @@ def test_a_folder_that_became_a_file(tree: Path) -> None:
     (tree / "d").rmdir()
     (tree / "d").write_text("file")
     assert changes(tree) == [("/d", 0)]
+
+
+def in_a_layer(tree: Path) -> list[tuple[bytes, int]]:
+    """What has changed, as a layer says it."""
+    base = tree.parent / BASE
+    folder = os.open(tree, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return flat.compare(folder, flat.read_base(str(base)), b"", base.stat().st_mtime_ns)
+    finally:
+        os.close(folder)
+
+
+def test_a_folder_in_the_place_of_another_is_opaque(tree: Path, tmp_path: Path) -> None:
+    """As in an overlay; but one that only lost and got something is not."""
+    clock = tmp_path / "clock"
+    clock.touch()
+    while clock.stat().st_mtime_ns <= (tree.parent / BASE).stat().st_mtime_ns:
+        clock.touch()  # clocks of file systems are coarse
+    (tree / "d/below").unlink()
+    (tree / "d/more").mkdir()
+    assert in_a_layer(tree) == [(b"/d", 0), (b"/d/below", 2), (b"/d/more", 1)]
+    shutil.rmtree(tree / "d")
+    (tree / "d").mkdir()
+    (tree / "d/new").mkdir()
+    (tree / "link").unlink()
+    (tree / "link").mkdir()
+    opaque = flat.OPAQUE
+    assert in_a_layer(tree) == [
+        (b"/d", 0), (b"/d", opaque), (b"/d/new", 1), (b"/link", 0), (b"/link", opaque),
+    ]  # fmt: skip
+    assert changes(tree) == [
+        ("/d", 0), ("/d/below", 2), ("/d/both", 2), ("/d/hard", 2), ("/d/new", 1), ("/link", 0),
+    ]  # fmt: skip
 
 
 def test_names_of_any_bytes(tmp_path: Path) -> None:
