@@ -92,9 +92,11 @@ class Config:
     host_gateway_ips: list[str]
     ip: str
     ip_forward: bool
+    ip_forward_no_drop: bool
     ip_masq: bool
     iptables: bool
     ip6tables: bool
+    firewall: str
     firewall_backend: str
     allow_direct_routing: bool
     bridge_accept_fwmark: str

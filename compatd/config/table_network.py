@@ -2,7 +2,7 @@
 
 from compatd.config.option import option
 
-_NO_PROXY = "no proxy process is ever needed: published ports are translated in the kernel; remove it"
+_NO_PROXY = "there is no proxy program: what the kernel cannot translate is relayed by ourselves; remove it"
 
 ROWS = (
     option("bridge", "string", "", "Attach containers to a network bridge", short="b"),
@@ -22,10 +22,12 @@ ROWS = (
         "bool",
         False,
         "Do not set the filter-FORWARD policy to DROP when enabling IP forwarding",
-        idle="that policy is never changed here; remove it",
     ),
     option("iptables", "bool", True, "Enable addition of iptables rules"),
     option("ip6tables", "bool", True, "Enable addition of ip6tables rules"),
+    option(
+        "firewall", "string", "", "respect-host: published ports obey the host's own rules", on_line=False
+    ),
     option("firewall-backend", "string", "", "Firewall backend to use, iptables or nftables"),
     option(
         "allow-direct-routing",
@@ -60,7 +62,7 @@ ROWS = (
         flag="host-gateway-ip",
     ),
     option("host-gateway-ip", "ip", "", "The older name of host-gateway-ips", on_line=False),
-    option("userland-proxy", "bool", True, "Use userland proxy for loopback traffic", idle=_NO_PROXY),
+    option("userland-proxy", "bool", True, "Use userland proxy for loopback traffic"),
     option("userland-proxy-path", "string", "", "Path to the userland proxy binary", idle=_NO_PROXY),
     option(
         "network-control-plane-mtu",

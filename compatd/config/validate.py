@@ -107,6 +107,8 @@ def _ipc(mode: str) -> None:
 
 
 def _firewall(config: Config) -> None:
+    if config.firewall not in ("", "respect-host"):
+        raise ConfigError('invalid firewall: the only value is "respect-host"')
     if config.firewall_backend not in ("", "iptables", "nftables"):
         raise ConfigError('invalid firewall-backend: allowed values are "iptables" and "nftables"')
     mark = config.bridge_accept_fwmark

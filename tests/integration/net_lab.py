@@ -81,9 +81,10 @@ class Events:
 def config(**changes: Any) -> SimpleNamespace:
     """The daemon's configuration with its defaults."""
     values: dict[str, Any] = {
-        "bridge": "", "bip": "", "default_address_pools": [], "dns": [], "dns_search": [], "dns_opts": [],
+        "bridge": "", "bip": "", "default_address_pools": [], "dns": [],
+        "host_gateway_ips": [], "dns_search": [], "dns_opts": [],
         "mtu": 1500, "icc": True, "ip_forward": True, "iptables": True, "ip_masq": True,
-        "userland_proxy": False, "default_ip": "0.0.0.0", "exec_root": "/run/docker",
+        "userland_proxy": True, "default_ip": "0.0.0.0", "exec_root": "/run/docker",
     }  # fmt: skip
     return SimpleNamespace(**{**values, **changes})
 

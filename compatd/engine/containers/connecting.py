@@ -117,12 +117,12 @@ async def _changed(containers: "Containers", container: Container) -> None:
 
 
 async def _hold(containers: "Containers", container: Container, move: Any, *, quietly: bool = False) -> None:
-    """The shim holds the sockets of published ports, no more and no less."""
-    if not move.holds and not move.gone:
+    """The shim holds the sockets of published ports, no more and no less, and carries what is to be."""
+    if not move.holds and not move.gone and not move.relays:
         return
     drop = [(port.protocol, port.host_ip, port.host_port) for port in move.gone]
     try:
-        await containers.runtime.hold(container.id, move.holds, drop=drop)
+        await containers.runtime.hold(container.id, move.holds, move.relays, drop)
     except RuntimeError_ as error:
         if not quietly:
             raise

@@ -212,3 +212,5 @@ class Move:
     routes: Json  # `runtime.net.live.default_route`'s arguments
     holds: list[socket.socket]  # of new ports
     gone: list[Publication]  # ports that are no longer published
+    # What the shim carries from now on (`Rules.relays`).
+    relays: list[tuple[str, str, int, str, int]] = dataclasses.field(default_factory=list)

@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from compatd.engine.errors import EngineError
@@ -21,8 +21,9 @@ class Publishing:
 
     def __init__(self, config: Any) -> None:
         self._ports = ports.PortAllocator()
+        self._proxies = bool(getattr(config, "userland_proxy", True))
         self._ipv6 = ports.ipv6_listenable()
-        self.rules: Rules | None = None  # None with --iptables=false
+        self.rules: Rules | None = None
 
     def publish(
         self, container: ContainerLike, sandbox: Sandbox, network_of: NetworkOf
@@ -77,7 +78,9 @@ class Publishing:
         translated = []
         for ip in request.host_ips:
             version = 6 if ":" in ip else 4
-            carrier = carriers.get(version) or (carriers.get(4) if version == 6 else None)
+            # From IPv6 to IPv4 there is only the relay.
+            instead = carriers.get(4) if version == 6 and self._proxies else None
+            carrier = carriers.get(version) or instead
             if carrier is None:
                 continue
             options = bridge.parse(network_of(carrier.network_id).options)
@@ -104,6 +107,10 @@ class Publishing:
             for endpoint in sandbox.endpoints:
                 if id(endpoint) in carriers and endpoint.publications:
                     self.rules.publish(endpoint)
+
+    def relays(self, endpoints: Iterable[Endpoint]) -> list[tuple[str, str, int, str, int]]:
+        """As `Rules.relays`."""
+        return self.rules.relays(endpoints) if self.rules is not None else []
 
     def withdraw(self, sandbox: Sandbox) -> list[Publication]:
         """Takes all ports of a container back. Answers those that there were; never raises."""

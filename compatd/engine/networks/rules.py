@@ -37,6 +37,8 @@ class Rules:
         """
         self._source = source
         self._forwards = bool(config.ip_forward)
+        self._keeps_router = bool(getattr(config, "ip_forward_no_drop", False))
+        self._proxies = bool(getattr(config, "userland_proxy", True))
         self._table = table
         families = [4] if config.iptables else []
         if families and getattr(config, "ip6tables", True) and bridge.has_ipv6():
@@ -76,6 +78,7 @@ class Rules:
     def _set_router(self, version: int, forwards: bool) -> None:
         """As dockerd: a host that forwards only for our sake does not become a router for its neighbours,
         and stays none after a restart of the daemon."""
+        forwards = forwards or self._keeps_router
         if version == 4:
             self._options = self._options._replace(router4=forwards)
         else:
@@ -191,6 +194,23 @@ class Rules:
         """Waits until all flows are forgotten that are to be."""
         self._flows.finish()
 
+    def relays(self, endpoints: Iterable[Endpoint]) -> list[tuple[str, str, int, str, int]]:
+        """Which of a container's published ports the kernel does not serve for everybody: protocol, host
+        address, host port, and the container's address and port to which the shim carries it.
+
+        IPv6 in any case: `::1` and link-local addresses cannot be translated, nor can IPv6 to IPv4.
+        """
+        if not self._proxies and not self._options.respect_host:
+            return []
+        found = []
+        for e in endpoints:
+            for p in e.publications:
+                six = ":" in p.host_ip
+                target = (e.address6 or e.address) if six else e.address
+                if p.host_port and target and (six or 4 in self.userland_families):
+                    found.append((p.protocol, p.host_ip, p.host_port, target, p.container_port))
+        return found
+
     # What others do
 
     def watch(self) -> None:
@@ -257,7 +277,7 @@ def bindings(endpoint: Endpoint) -> list[nft.Binding]:
     """The tables' elements for what an endpoint has published, in the family that both sides have."""
     found = []
     for p in endpoint.publications:
-        target = getattr(endpoint, "address6", "") if ":" in p.host_ip else endpoint.address
+        target = endpoint.address6 if ":" in p.host_ip else endpoint.address
         if target:
             name = endpoint.container_name
             found.append(nft.Binding(p.host_ip, p.protocol, p.host_port, target, p.container_port, name))
@@ -269,4 +289,10 @@ def parse_mark(text: str) -> tuple[int, int] | None:
     if not text:
         return None
     value, _, bits = text.partition("/")
-    return int(value, 0), int(bits, 0) if bits else 0xFFFFFFFF
+    return _number(value), _number(bits) if bits else 0xFFFFFFFF
+
+
+def _number(text: str) -> int:
+    """As Go reads it: a leading 0 alone means octal."""
+    octal = len(text) > 1 and text[0] == "0" and text[1:].isdecimal()
+    return int(text, 8 if octal else 0)

@@ -206,4 +206,25 @@ def test_marks() -> None:
     assert rules.parse_mark("") is None
     assert rules.parse_mark("1") == (1, 0xFFFFFFFF)
     assert rules.parse_mark("0x1/0x3") == (1, 3)
+    assert rules.parse_mark("010/0b11") == (8, 3)
     assert World(bridge_accept_fwmark="2").kernel.options.accept_mark == (2, 0xFFFFFFFF)
+
+
+def test_what_the_shim_carries() -> None:
+    two = [Publication("0.0.0.0", 8080, "tcp", 80), Publication("::", 8080, "tcp", 80)]
+    four, both = endpoint(2, *two), endpoint(3, *two, six=True)
+    routed = endpoint(4, Publication("0.0.0.0", 0, "tcp", 80))
+    world = World()
+    assert world.rules.relays([four]) == [("tcp", "::", 8080, "172.17.0.2", 80)]
+    assert world.rules.relays([both, routed]) == [("tcp", "::", 8080, "fd00::3", 80)]
+    assert World(userland_proxy=False).rules.relays([four, both]) == []
+    for options in ({"iptables": False}, {"firewall": "respect-host", "userland_proxy": False}):
+        assert World(**options).rules.relays([four, routed]) == [
+            ("tcp", "0.0.0.0", 8080, "172.17.0.2", 80),
+            ("tcp", "::", 8080, "172.17.0.2", 80),
+        ]
+
+
+def test_a_host_that_is_to_stay_a_router(forwarding: SimpleNamespace) -> None:
+    forwarding.on.discard(4)
+    assert World(ip_forward_no_drop=True).kernel.options.router4
