@@ -70,12 +70,11 @@ class Process:
 
     def _message(self, connection: Connection, message: wire.Message, fds: list[int]) -> None:
         answer: dict[str, Any] = {}
-        hand_over: list[int] = []
         try:
             if message.get("op") == "hello":
                 self._daemons.add(connection)
-                answer = {"version": VERSION, "pid": os.getpid(), "sandboxes": sorted(self._sandboxes)}
-                hand_over = [self._listener.fileno()]
+                connection.send({"event": "listener"}, [self._listener.fileno()])
+                answer = {"version": VERSION, "pid": os.getpid()}
             else:
                 answer = self.carry_out(message, fds) or {}
         except Exception as error:
@@ -84,7 +83,7 @@ class Process:
         finally:
             wire.close_all(fds)
         if "id" in message:
-            connection.send({**answer, "id": message["id"]}, hand_over)
+            connection.send({**answer, "id": message["id"]})
 
     def carry_out(self, message: dict[str, Any], fds: list[int]) -> dict[str, Any] | None:
         """Do what a message asks for; takes the descriptors that it uses out of `fds`."""
@@ -136,6 +135,10 @@ class Process:
         for container, sandbox in self._sandboxes.items():
             sandbox.view.update(wanted[container])
         return {"missing": [container for container in wanted if container not in self._sandboxes]}
+
+    def _op_state(self, message: dict[str, Any], fds: list[int]) -> dict[str, Any]:
+        """What is open here: `sandboxes`, by container."""
+        return {"sandboxes": sorted(self._sandboxes)}
 
     def _op_end(self, message: dict[str, Any], fds: list[int]) -> None:
         """Another resolver takes over."""

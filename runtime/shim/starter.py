@@ -133,6 +133,7 @@ def start_container(
                 stages=hooks.stages() if hooks else None,
             )
         network = _connect(plan, netns)
+        _open_names(plan, netns, child.pid)
         child.wait_ready()
         if tty:
             fds["master"] = child.console_master
@@ -239,6 +240,18 @@ def _connect(plan: dict[str, Any] | None, netns: int) -> list[dict[str, Any]]:
 
     try:
         return plans.apply(plan, netns)
+    except OSError as error:
+        raise StartError(f"failed to set up container networking: {error}") from error
+
+
+def _open_names(plan: dict[str, Any] | None, netns: int, pid: int) -> None:
+    """Give the container its resolver, where the plan has one. Raises StartError."""
+    if not plan or netns < 0 or not plan.get("dns"):
+        return
+    from runtime.net import dns
+
+    try:
+        dns.open_sandbox(plan["dns"], netns, pid)
     except OSError as error:
         raise StartError(f"failed to set up container networking: {error}") from error
 

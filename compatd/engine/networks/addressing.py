@@ -7,8 +7,8 @@ from typing import Any
 from compatd.engine.errors import EngineError, Forbidden, InvalidParameter
 from compatd.engine.networks import ipam
 from compatd.engine.networks.drivers import DRIVERS
-from compatd.engine.networks.files import nameservers, resolv_conf_path
 from compatd.engine.networks.model import Endpoint, Json, Network, Subnet
+from compatd.engine.networks.resolvconf import ResolvConf, host_path
 from runtime.net import bridge
 
 
@@ -191,8 +191,5 @@ def occupied(version: int, without: str = "") -> list[str]:
 
 
 def _resolvers(version: int) -> Iterable[str]:
-    try:
-        found = nameservers(resolv_conf_path().read_bytes())
-    except OSError:
-        return []
+    found = ResolvConf.load(host_path()).servers
     return [address for address in found if (":" in address) == (version == 6) and "%" not in address]

@@ -70,6 +70,8 @@ class Networks:
         container that runs, and `settle`. Raises EngineError, OSError: without its default network the daemon
         does not start, as dockerd.
         """
+        if self.names is not None:
+            await self.names.open()
         restoring.restore(self._catalog, self._addressing, self._config)
         self._joining.restore(lambda id, why: log.warning("forgetting endpoint %s: %s", id, why))
         table = table_name("" if self._config.bridge == "none" else default_bridge.bridge_name(self._config))
@@ -81,6 +83,8 @@ class Networks:
         if self._publishing.rules is not None:
             self._publishing.rules.close()
             self._publishing.rules = None
+        if self.names is not None:
+            await self.names.close()
 
     @property
     def rules(self) -> Rules | None:
@@ -111,10 +115,8 @@ class Networks:
             self.rules.networks_changed()
 
     def adopt(self, container: ContainerLike) -> Json | None:
-        """A container that runs since before this daemon: it keeps what the store says it has.
-
-        Answers its NetworkSettings, or None when the store knows nothing (mode `container:`).
-        """
+        """A container that runs since before this daemon: it keeps what the store says it has. Answers its
+        NetworkSettings, or None when the store knows nothing (mode `container:`)."""
         sandbox = self._joining.sandboxes.get(container.id)
         if sandbox is None:
             return None
@@ -162,6 +164,8 @@ class Networks:
             plan = {"mode": "new", "endpoints": [p for p in parts if p is not None], "sysctls": {}}
             if self.names is not None and (dns := self.names.plan(container, sandbox.endpoints)) is not None:
                 plan["dns"] = dns
+            if relays := self._publishing.relays(sandbox.endpoints):
+                plan["relays"] = relays
         return NetworkLease(plan, documents.settings(sandbox.endpoints, sandbox.id, sandbox.key), holds)
 
     def _share(self, container: ContainerLike, name: str) -> NetworkLease:
@@ -246,7 +250,9 @@ class Networks:
         endpoint, holds, gone = self._joining.join(container, network, kept)
         container.networking[network.name] = kept
         self._up(container, endpoint)
-        return Move(endpoint, self._part(endpoint), here.routes(self._joining.network_of), holds, gone)
+        files.connected(container, endpoint)
+        routes, relays = here.routes(self._joining.network_of), self._publishing.relays(here.endpoints)
+        return Move(endpoint, self._part(endpoint), routes, holds, gone, relays)
 
     def leave(self, container: ContainerLike, term: str) -> Move:
         """Takes a running container off a network. Raises EngineError when it is not on it."""
@@ -262,7 +268,9 @@ class Networks:
         holds, gone = self._joining.leave(container, endpoint)
         container.networking.pop(network.name, None)
         self._down(endpoint)
-        return Move(endpoint, None, sandbox.routes(self._joining.network_of), holds, gone)
+        files.disconnected(container, endpoint)
+        routes, relays = sandbox.routes(self._joining.network_of), self._publishing.relays(sandbox.endpoints)
+        return Move(endpoint, None, routes, holds, gone, relays)
 
     def running_settings(self, container: ContainerLike) -> Json:
         """NetworkSettings of a running container as it is now."""
@@ -333,23 +341,13 @@ class Networks:
         Answers {"hostname", "hosts", "resolv.conf"} with the paths to mount: with `container:X` they are
         the other container's. Raises OSError, NotFound.
         """
-        mode = str(container.host_config.get("NetworkMode") or "default")
-        if mode.startswith("container:"):
-            folder = self._other(mode.partition(":")[2]).dir
+        kind, _, other = str(container.host_config.get("NetworkMode")).partition(":")
+        if kind == "container":
+            folder = self._other(other).dir
             return {name: folder / name for name in ("hostname", "hosts", "resolv.conf")}
-        default = self._catalog.named("bridge")
-        first = next((e for e in self.endpoints(container.id) if e.address), None)
-        content = files.contents(
-            container.config,
-            container.host_config,
-            self._config,
-            address=first.address if first is not None else "",
-            gateway=next((s.gateway for s in default.of_version(4)), "") if default is not None else "",
-            linked=getattr(container, "linked_hosts", ()),
+        return files.write(
+            container, self._config, self.endpoints(container.id), self._catalog.named("bridge")
         )
-        for name, data in content.items():
-            (container.dir / name).write_bytes(data)
-        return {name: container.dir / name for name in content}
 
     # Networks themselves
 
