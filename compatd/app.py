@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compatd import VERSION, listening, log, notify, pidfile
+from compatd.access import Gate
 from compatd.config import Config, proxies, told
 from compatd.config.config import DEFAULT_FILE
 from compatd.engine.engine import Engine
@@ -103,8 +104,11 @@ async def _serve(config: Config, flags: dict[str, Any], file: str | None) -> int
         # the server's import is long and the engine's start waits for others: do both at once
         server_import = asyncio.to_thread(_import_server)
         await asyncio.gather(engine.open(), server_import)
-        signals.on_reload(Reloader(engine, flags, file or DEFAULT_FILE, named=file is not None))
-        await _answer(engine, sockets, signals)
+        gate = Gate(engine)
+        reloader = Reloader(engine, flags, file or DEFAULT_FILE, named=file is not None, then=gate.reload)
+        signals.on_reload(reloader)
+        await _answer(engine, sockets, signals, gate)
+        gate.close()
     finally:
         listening.close(sockets)
         await engine.close(leave=signals.leaving)
@@ -116,7 +120,7 @@ def _import_server() -> None:
     import compatd.http.server  # noqa: F401
 
 
-async def _answer(engine: Engine, sockets: list[socket.socket], signals: Signals) -> None:
+async def _answer(engine: Engine, sockets: list[socket.socket], signals: Signals, gate: Gate) -> None:
     """Serve until a signal to stop, then let requests under way finish for a moment."""
     from compatd.api import archive, build, container, exec, image, network, plugin, system, volume
     from compatd.http.server import Identity, Server
@@ -134,7 +138,7 @@ async def _answer(engine: Engine, sockets: list[socket.socket], signals: Signals
         builder_version="1",
         swarm="inactive",
     )
-    server = Server(engine, handlers, identity=identity)
+    server = Server(engine, handlers, identity=identity, gate=gate)
     await server.start(sockets, tls=_tls(engine.config))
     gc.collect()
     gc.freeze()  # what start-up made stays: later collections need not walk it

@@ -6,6 +6,7 @@ import logging
 import socket
 
 from compatd.config import Config
+from compatd.config.access import socket_group
 from compatd.config.hosts import is_loopback
 from compatd.http.listeners import UnixListener, listen
 
@@ -44,7 +45,7 @@ async def load(config: Config) -> list[socket.socket]:
         for host in config.hosts:
             if host.startswith("tcp://") and not (config.tls and config.tlsverify):
                 await _warn(config, host)
-            found += listen(host, group=config.group)
+            found += listen(host, group=socket_group(config.access, host) or config.group)
             proto, _, address = host.partition("://")
             logger.debug("Listener created for HTTP on %s (%s)", proto, address)
     except (OSError, ValueError) as error:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import platform
+from collections.abc import Callable
 from typing import Any
 
 from compatd import log
@@ -13,10 +14,22 @@ logger = logging.getLogger(__name__)
 
 
 class Reloader:
-    """Called at every SIGHUP. flags, file: what the engine's configuration was made of at start."""
+    """Called at every SIGHUP. flags, file: what the engine's configuration was made of at start.
 
-    def __init__(self, engine: Engine, flags: dict[str, Any], file: str, *, named: bool) -> None:
+    named: the file must be there; `then` is called when the new values are in force.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        flags: dict[str, Any],
+        file: str,
+        *,
+        named: bool,
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
         self._engine, self._flags, self._file, self._named = engine, flags, file, named
+        self._then = then
 
     async def __call__(self) -> None:
         """A wrong file is told in the log, and nothing changes."""
@@ -32,6 +45,7 @@ class Reloader:
         else:
             reload.apply(config, new)
             engine.images.limit_transfers(config.max_concurrent_downloads, config.max_concurrent_uploads)
+            self._then()
             log.set_level("debug" if config.debug else config.log_level)
             attributes = {**reload.attributes(config), "name": platform.node()}
             engine.events.emit("daemon", "reload", engine.system.id, attributes)

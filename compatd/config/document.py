@@ -119,4 +119,4 @@ def _check(key: str, value: Any) -> Any:
     except Mismatch as error:
         raise ConfigError(f"invalid JSON: {error.text(key)}") from None
     except ValueError as error:
-        raise ConfigError(f"invalid JSON: {error}") from None
+        raise ConfigError(str(error) if key in _OURS else f"invalid JSON: {error}") from None

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from compatd.config.access import check as check_access
 from compatd.config.gotypes import Mismatch, exactly, listed, map_of, string, struct, truth, whole, whole64
 from compatd.config.hosts import check_host
 from compatd.config.registries import check_index, check_mirror, check_registries, parse_registry
@@ -352,5 +353,5 @@ VALUES: dict[str, Kind] = {
     "nri": Kind("nri-opts", _nri, lambda value: dict(exactly(value, dict, "opts.nriOpts"))),
     "builder": Kind("", lambda text, _: text, _check_builder),
     "registries": Kind("registry", parse_registry, check_registries),
-    "access": Kind("", lambda text, _: text, lambda value: value),
+    "access": Kind("", lambda text, _: text, check_access),
 }

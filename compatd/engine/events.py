@@ -41,6 +41,7 @@ class Events:
         self._clock = clock
         self._past: deque[Event] = deque(maxlen=KEPT)
         self._listeners: set[asyncio.Queue[Event | None]] = set()
+        self.watchers: list[Callable[[str, str, str], None]] = []  # called at once, with type, action, ID
 
     @property
     def listeners(self) -> int:
@@ -66,6 +67,8 @@ class Events:
             if kind == "container" and attributes.get("image"):
                 event["from"] = attributes["image"]
         self._past.append(event)
+        for watcher in self.watchers:
+            watcher(kind, action, actor)
         for queue in tuple(self._listeners):
             if queue.full():  # a client that reads nothing must not take the daemon's memory
                 self._listeners.discard(queue)

@@ -42,6 +42,7 @@ class Call:
     operation, version: what is asked, by a client of which API version.
     path: names in the path. query: typed by apispec, defaults filled in.
     body: the decoded JSON body; None when the operation takes none.
+    view: what the client sees of an answer's value; of a stream's objects, None for one that is left out.
     gone: set when the client went away. A handler that streams or has upgraded the connection is cancelled
         then; another one goes on, so that no change stays half done (``abandonable`` overrides this).
     """
@@ -58,7 +59,9 @@ class Call:
         "path",
         "query",
         "stream_open",
+        "ticket",
         "version",
+        "view",
     )
 
     def __init__(
@@ -80,6 +83,8 @@ class Call:
         self.gone = asyncio.Event()
         self.abandonable = False
         self.stream_open: Stream | None = None
+        self.ticket: Any = None
+        self.view: Callable[[Any], Any] | None = None
         self._protocol = protocol
         self._exchange = exchange
         self._head = head
@@ -173,6 +178,7 @@ class Call:
         if self._exchange.request_body and not self._exchange.expecting_continue:
             await self._exchange.swallow()
         self._exchange.started = True
+        self._exchange.status = int(lines[9:12])
         self._exchange.upgrade_websocket = True
         protocol.hijacked = True
         self.abandonable = self.operation.id not in OUTLIVES_CLIENT

@@ -46,9 +46,9 @@ class _Clock:
 
 
 class Exchange(Http):
-    """The requests of a connection. ``started``: the head of the answer is out."""
+    """The requests of a connection. ``started``: the head of the answer is out, with ``status``."""
 
-    __slots__ = ("after_chunk", "head", "started")
+    __slots__ = ("after_chunk", "head", "started", "status")
 
     protocol: Protocol
     request_body: Any
@@ -58,6 +58,7 @@ class Exchange(Http):
         super().__init__(protocol)  # type: ignore[no-untyped-call]
         self.head: Head | None = None
         self.started = False
+        self.status = 0
         self.after_chunk = False
 
     async def http1(self) -> None:
@@ -67,6 +68,7 @@ class Exchange(Http):
             self.stage = Stage.IDLE
             self.init_for_request()  # type: ignore[no-untyped-call]
             self.started = False
+            self.status = 0
             try:
                 head = await self._read_head()
             except Refused as refused:
@@ -270,6 +272,7 @@ class Exchange(Http):
 
     def _lines(self, status: int, lines: list[tuple[str, str]]) -> bytes:
         assert self.head is not None
+        self.status = status
         text = PHRASES.get(status) or f"{status} status code {status}"
         fields = "".join([f"{name}: {value}\r\n" for name, value in lines])
         return f"HTTP/1.{self.head.minor} {text}\r\n{fields}\r\n".encode("latin-1", "replace")

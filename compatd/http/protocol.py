@@ -29,9 +29,20 @@ WRITE_LOW = 128 * 1024
 
 
 class Protocol(HttpProtocol):
-    """One connection. ``call`` is what is being answered, ``at_eof`` that the client sends no more."""
+    """One connection. ``call`` is what is being answered, ``caller`` for whom (as the gate
+    sees it), ``at_eof`` that the client sends no more."""
 
-    __slots__ = ("_paused", "at_eof", "call", "detached", "hijacked", "lost", "server", "watched_fd")
+    __slots__ = (
+        "_paused",
+        "at_eof",
+        "call",
+        "caller",
+        "detached",
+        "hijacked",
+        "lost",
+        "server",
+        "watched_fd",
+    )
 
     HTTP_CLASS = Exchange
     transport: asyncio.Transport | None
@@ -40,6 +51,7 @@ class Protocol(HttpProtocol):
         super().__init__(**kwargs)
         self.server = server
         self.call: Call | None = None
+        self.caller: Any = None
         self.at_eof = False
         self.hijacked = False
         self.detached = False

@@ -22,6 +22,7 @@ from compatd.http import errors, swarm
 from compatd.http.answers import Answer, Empty, Json, Raw, Text, encode
 from compatd.http.call import PROGRESS, Answered, Call, Handler
 from compatd.http.exchange import ClientGone, Exchange
+from compatd.http.gatekeeping import Gate
 from compatd.http.hangups import Hangups
 from compatd.http.head import Head
 from compatd.http.listeners import BACKLOG, UnixListener
@@ -57,7 +58,7 @@ class Identity:
 class Server:
     """Serves ``handlers`` (by operation ID), each called with ``engine`` and the Call.
 
-    operations: the API; by default all of ``apispec``'s.
+    operations: the API; by default all of ``apispec``'s. gate: decides who may do what.
     """
 
     def __init__(
@@ -67,10 +68,12 @@ class Server:
         *,
         identity: Identity,
         operations: Iterable[Operation] | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.engine = engine
         self.handlers = handlers
         self.identity = identity
+        self.gate = gate
         self.hangups = Hangups()
         self.router = Router(_all_operations() if operations is None else operations)
         self._version_headers = {
@@ -180,6 +183,30 @@ class Server:
             await self._send(exchange, Empty(200), self._headers)
             return
         operation, names = found
+        ticket = self._asked(protocol, operation, head)
+        try:
+            await self._serve(protocol, exchange, head, operation, version, names, ticket)
+        finally:
+            if ticket is not None and self.gate is not None:
+                self.gate.answered(ticket, exchange.status)
+
+    def _asked(self, protocol: Protocol, operation: Operation, head: Head) -> Any:
+        if self.gate is None:
+            return None
+        if protocol.caller is None:  # asked again each time: rules may come while a connection lives
+            protocol.caller = self.gate.arrived(protocol.transport)
+        return self.gate.asked(protocol.caller, operation.id, head)
+
+    async def _serve(
+        self,
+        protocol: Protocol,
+        exchange: Exchange,
+        head: Head,
+        operation: Operation,
+        version: Version,
+        names: dict[str, str],
+        ticket: Any,
+    ) -> None:
         if operation.id == "SystemPing":
             await exchange.answer(200, self._ping.items(), b"OK", "text/plain; charset=utf-8", late_type=True)
             return
@@ -197,6 +224,7 @@ class Server:
             headers=self._headers,
         )
         protocol.call = call
+        call.ticket = ticket
         await self._call(call, exchange, head)
 
     async def _call(self, call: Call, exchange: Exchange, head: Head) -> None:
@@ -217,7 +245,8 @@ class Server:
         elif answer is not None:
             value = answer
             if isinstance(answer, Json) and answer.gated and answer.status < 400:
-                value = Json(call.shaped(answer.value), answer.status, headers=answer.headers)
+                content = answer.value if call.view is None else call.view(answer.value)
+                value = Json(call.shaped(content), answer.status, headers=answer.headers)
             await self._send(exchange, value, self._headers)
         elif not exchange.started:
             await self._send(exchange, Empty(200), self._headers)
@@ -227,13 +256,9 @@ class Server:
         if operation.since and call.version < operation.since:
             return errors.too_young(operation)
         handler = self.handlers.get(operation.id)
-        if handler is None:
-            refusal = swarm.refusal(operation)
-            if refusal is not None:
-                return errors.answer(*refusal)
-            return errors.answer(
-                501, f"{operation.id} ({operation.method} {operation.path}) is not built yet"
-            )
+        refusal = swarm.refusal(operation) if handler is None else None
+        if refusal is not None:
+            return errors.answer(*refusal)
         call.query = decode_query(operation, head.query, call.version)
         if operation.body is not None and not isinstance(operation.body, Binary):
             call.body = decode_body(
@@ -242,6 +267,12 @@ class Server:
                 call.header("content-type"),
                 call.version,
                 length_known=not head.chunked,
+            )
+        if self.gate is not None:
+            self.gate.check(call.ticket, call)
+        if handler is None:
+            return errors.answer(
+                501, f"{operation.id} ({operation.method} {operation.path}) is not built yet"
             )
         return await handler(self.engine, call)
 

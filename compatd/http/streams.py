@@ -41,6 +41,10 @@ class Stream:
         ``start`` goes before the object.
         """
         call = self._call
+        if call.view is not None:
+            value = call.view(value)
+            if value is None:
+                return
         await self.write(start + encode(call.shaped(value), html=True) + (end or call.line_end))
 
     async def finish(self) -> None:

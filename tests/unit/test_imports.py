@@ -19,6 +19,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "compatd.engine": ("compatd.store", "compatd.config", "runtime"),
     "compatd.http": ("apispec", "compatd.engine.errors"),
     "compatd.api": ("compatd.http", "compatd.engine", "apispec"),
+    "compatd.access": ("compatd.config", "compatd.engine"),
     "compatd.config": ("apispec.gojson",),
 }
 # Small modules without imports of ours, which anybody in compatd may use.
