@@ -108,6 +108,7 @@ class Config:
     def __init__(self, given: dict[str, Any] | None = None) -> None:
         self.given: dict[str, Any] = dict(given or {})
         self.container_size = 0
+        self.notes: list[str] = []  # about what stands in the file and has no effect
         for option in OPTIONS:
             value = self.given.get(option.key, option.default)
             if isinstance(value, list | dict):
@@ -141,7 +142,9 @@ def load(flags: dict[str, Any], file: str | None) -> Config:
         config = Config(flags)
         document = read(path, missing_ok=file is None)
         if document is not None:
-            config = Config(merge(flags, document))
+            notes: list[str] = []
+            config = Config(merge(flags, document, notes))
+            config.notes = notes
             try:
                 validate(config)
             except ConfigError as error:
@@ -165,9 +168,9 @@ def load(flags: dict[str, Any], file: str | None) -> Config:
     return config
 
 
-def merge(flags: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
-    """Flags and the decoded file together. Raises ConfigError when both give a key."""
-    known, raw = parse(document)
+def merge(flags: dict[str, Any], document: dict[str, Any], notes: list[str] | None = None) -> dict[str, Any]:
+    """Flags and the decoded file together; `notes` as in `parse`. Raises ConfigError when both give a key."""
+    known, raw = parse(document, [] if notes is None else notes)
     conflicts = []
     for option in OPTIONS:
         key = option.key

@@ -2,7 +2,6 @@
 
 import codecs
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,6 @@ from apispec.gojson import JSONError, loads_slowly
 from compatd.config.gotypes import Mismatch, kind_of
 from compatd.config.options import BY_FLAG, BY_KEY
 from compatd.config.values import VALUES
-
-log = logging.getLogger(__name__)
 
 _FLAT = ("default-network-opts", "log-opts", "runtimes", "default-ulimits", "features", "builder", "nri-opts")
 """Objects that are values; any other one only groups keys (`proxies`)."""
@@ -74,8 +71,10 @@ def decode(data: bytes) -> str:
         ) from None
 
 
-def parse(document: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[str, Any]]:
-    """The values by key as they stand in the file, and a function that checks them.
+def parse(document: dict[str, Any], notes: list[str]) -> tuple[Callable[[], dict[str, Any]], dict[str, Any]]:
+    """A function that checks the values, and they by key as they stand in the file.
+
+    What is in the wrong place and has no effect goes into `notes`.
 
     Keys in groups come out of them. Raises ConfigError for keys that are not known.
     """
@@ -90,26 +89,23 @@ def parse(document: dict[str, Any]) -> tuple[Callable[[], dict[str, Any]], dict[
         raise ConfigError(
             f"the following directives don't match any configuration option: {', '.join(unknown)}"
         )
-    return lambda: _checked(document), raw
+    return lambda: _checked(document, notes), raw
 
 
-def _checked(document: dict[str, Any]) -> dict[str, Any]:
+def _checked(document: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     checked: dict[str, Any] = {}
     for key, value in document.items():
         if key == "proxies" and isinstance(value, dict):
             checked.update({name: _check(name, value[name]) for name in _PROXIES if value.get(name)})
         elif key in _PROXIES:
-            log.warning('option %r has no effect outside "proxies" in the configuration file', key)
+            notes.append(f'option {key} has no effect outside "proxies" in the configuration file')
         elif key in BY_KEY and value is not None:
             decoded = _check(key, value)
             if decoded or isinstance(decoded, bool) or key == "default-stop-timeout":
                 checked[key] = decoded  # an empty value is none, as for dockerd
         elif key not in BY_KEY and key in BY_FLAG:
-            log.warning(
-                "option %r has no effect in the configuration file: its name there is %r",
-                key,
-                BY_FLAG[key].key,
-            )
+            right = BY_FLAG[key].key
+            notes.append(f"option {key} has no effect in the configuration file: its name there is {right}")
     return checked
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from compatd.config.gostructs import path_to
+
 
 class Mismatch(ValueError):
     """JSON of another type than wanted: `found` and `go` (the wanted one) in Go's words.
@@ -16,7 +18,7 @@ class Mismatch(ValueError):
 
     def text(self, key: str) -> str:
         """The sentence of Go's decoder about the daemon.json key."""
-        name = ".".join((self.owner, key, *self.path))
+        name = ".".join((f"{self.owner}.{path_to(key)}{key}", *self.path))
         return f"json: cannot unmarshal {self.found} into Go struct field {name} of type {self.go}"
 
 

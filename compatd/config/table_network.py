@@ -28,7 +28,13 @@ ROWS = (
     option(
         "firewall", "string", "", "respect-host: published ports obey the host's own rules", on_line=False
     ),
-    option("firewall-backend", "string", "", "Firewall backend to use, iptables or nftables"),
+    option(
+        "firewall-backend",
+        "string",
+        "",
+        "Firewall backend to use, iptables or nftables",
+        idle="rules are always made with nftables; remove it",
+    ),
     option(
         "allow-direct-routing",
         "bool",

@@ -12,12 +12,17 @@ def idle(config: Config) -> list[tuple[str, str]]:
     """The keys that were given and change nothing, with what to do about each."""
     found = []
     for option in OPTIONS:
-        if option.idle and config.given.get(option.key, option.default) != option.default:
+        value = config.given.get(option.key, option.default)
+        if option.key == "firewall-backend" and value == "nftables":
+            continue
+        if option.idle and value != option.default:
             found.append((option.key, option.idle))
     return found
 
 
 def tell(config: Config) -> None:
     """Into the log."""
+    for note in config.notes:
+        log.warning("%s", note)
     for key, text in idle(config):
         log.warning("option %s has no effect: %s", key, text, extra={"fields": {"option": key}})

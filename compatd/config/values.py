@@ -294,8 +294,8 @@ def _json_pools(value: Any) -> list[dict[str, Any]]:
     pools = exactly(value, list, "[]*ipamutils.NetworkToSplit")
     try:
         return [{"base": "", "size": 0, **_check_pool(pool)} for pool in pools]
-    except Mismatch as error:  # a decoder within the decoder: the inner field's name is lost
-        raise Mismatch(error.found, error.go) from None
+    except Mismatch as error:  # a decoder within the decoder: the inner struct's name is lost
+        raise Mismatch(error.found, error.go, path=error.path) from None
 
 
 def _json_ulimits(value: Any) -> dict[str, Any]:

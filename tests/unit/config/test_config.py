@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from compatd.config import Config, ConfigError, load
+from compatd.config import Config, ConfigError, load, told
 from compatd.config.values import parse_bytes
 
 
@@ -116,18 +116,28 @@ def test_refused_when_all_is_together(tmp_path: Path, text: str, expected: str) 
 @pytest.mark.parametrize(
     ("text", "found", "field", "go"),
     [
-        ('{"debug": 1}', "number", "Config.debug", "bool"),
-        ('{"mtu": true}', "bool", "Config.mtu", "int"),
-        ('{"mtu": 1.5}', "number 1.5", "Config.mtu", "int"),
-        ('{"labels": "a"}', "string", "Config.labels", "[]string"),
-        ('{"labels": [1]}', "number", "Config.labels", "string"),
-        ('{"log-opts": []}', "array", "Config.log-opts", "map[string]string"),
-        ('{"features": {"a": "b"}}', "string", "Config.features", "bool"),
+        ('{"debug": 1}', "number", "Config.CommonConfig.debug", "bool"),
+        ('{"mtu": true}', "bool", "Config.CommonConfig.BridgeConfig.DefaultBridgeConfig.mtu", "int"),
+        ('{"mtu": 1.5}', "number 1.5", "Config.CommonConfig.BridgeConfig.DefaultBridgeConfig.mtu", "int"),
+        ('{"labels": "a"}', "string", "Config.CommonConfig.labels", "[]string"),
+        ('{"labels": [1]}', "number", "Config.CommonConfig.labels", "string"),
+        ('{"log-opts": []}', "array", "Config.CommonConfig.LogConfig.log-opts", "map[string]string"),
+        ('{"features": {"a": "b"}}', "string", "Config.CommonConfig.features", "bool"),
         ('{"default-ulimits": {"nofile": {"Soft": "x"}}}', "string", "Ulimit.default-ulimits.Soft", "int64"),
         ('{"runtimes": {"a": {"path": 1}}}', "number", "Runtime.runtimes.path", "string"),
-        ('{"default-address-pools": [{"base": 1}]}', "number", "Config.default-address-pools", "string"),
-        ('{"builder": {"gc": {"enabled": 1}}}', "number", "BuilderGCConfig.builder.GC.Enabled", "bool"),
-        ('{"tls": "x"}', "string", "Config.tls", "bool"),
+        (
+            '{"default-address-pools": [{"base": 1}]}',
+            "number",
+            "Config.CommonConfig.NetworkConfig.default-address-pools.base",
+            "string",
+        ),
+        (
+            '{"builder": {"gc": {"enabled": 1}}}',
+            "number",
+            "BuilderGCConfig.CommonConfig.builder.GC.Enabled",
+            "bool",
+        ),
+        ('{"tls": "x"}', "string", "Config.CommonConfig.tls", "bool"),
     ],
 )
 def test_wrong_types_in_go_s_words(tmp_path: Path, text: str, found: str, field: str, go: str) -> None:
@@ -163,9 +173,23 @@ def test_empty_values_are_none(tmp_path: Path) -> None:
 def test_a_flag_s_name_in_the_file_is_taken_and_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert _load(tmp_path, '{"label": ["a=b"], "http-proxy": "http://x"}').labels == []
-    assert "its name there is 'labels'" in caplog.text
-    assert 'outside "proxies"' in caplog.text
+    config = _load(tmp_path, '{"label": ["a=b"], "http-proxy": "http://x", "firewall-backend": "nftables"}')
+    assert config.labels == []
+    assert caplog.text == ""
+    told.tell(config)
+    assert "option label has no effect in the configuration file: its name there is labels" in caplog.text
+    assert 'option http-proxy has no effect outside "proxies"' in caplog.text
+    assert "firewall-backend" not in caplog.text
+
+
+def test_what_has_no_effect_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = '{"containerd": "/run/x.sock", "selinux-enabled": true, "cri-containerd": false}'
+    told.tell(_load(tmp_path, text, firewall_backend="iptables"))
+    assert [record.getMessage().partition(": ")[0] for record in caplog.records] == [
+        "option containerd has no effect",
+        "option selinux-enabled has no effect",
+        "option firewall-backend has no effect",
+    ]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
