@@ -116,6 +116,8 @@ async def _run(containers: "Containers", container: Container, by_hand: bool) ->
             container.restart_count = 0
             container.restart = RestartPolicy(container.host_config["RestartPolicy"])
             container.manually_stopped = False
+        if container.host_config["LogConfig"]["Type"] == "json-file":  # nobody had one whose mounts have failed
+            container.log_path = str(container.dir / f"{container.id}-json.log")
         try:
             bundle.write_bundle(containers, container, lease.plan)
         except LogOptionError as error:
@@ -175,8 +177,6 @@ def _write_files(containers: "Containers", container: Container) -> None:
     container.hostname_path = str(paths.get("hostname", ""))
     container.hosts_path = str(paths.get("hosts", ""))
     container.resolv_conf_path = str(paths.get("resolv.conf", ""))
-    if container.host_config["LogConfig"]["Type"] == "json-file":
-        container.log_path = str(container.dir / f"{container.id}-json.log")
 
 
 def _volume_events(containers: "Containers", container: Container) -> None:
