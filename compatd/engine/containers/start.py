@@ -116,7 +116,7 @@ async def _run(containers: "Containers", container: Container, by_hand: bool) ->
             container.restart_count = 0
             container.restart = RestartPolicy(container.host_config["RestartPolicy"])
             container.manually_stopped = False
-        if container.host_config["LogConfig"]["Type"] == "json-file":  # nobody had one whose mounts have failed
+        if container.host_config["LogConfig"]["Type"] == "json-file":  # not when a mount has failed
             container.log_path = str(container.dir / f"{container.id}-json.log")
         try:
             bundle.write_bundle(containers, container, lease.plan)
