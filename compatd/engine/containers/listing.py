@@ -155,7 +155,8 @@ def ports(container: Container) -> list[Json]:
         for binding in bindings or []:
             entry: Json = {"IP": binding["HostIp"]} if binding.get("HostIp") else {}
             entry["PrivatePort"] = int(number)
-            entry["PublicPort"] = int(binding["HostPort"])
+            if binding.get("HostPort"):  # none where the network routes
+                entry["PublicPort"] = int(binding["HostPort"])
             entry["Type"] = protocol
             found.append(entry)
     return found
