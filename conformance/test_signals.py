@@ -111,6 +111,21 @@ def test_passed_on_by_cli(engine: Engine, cli: Cli) -> None:
         assert process.stdout and b"got\n" in process.stdout.read()
 
 
+@pytest.mark.operation("ContainerAttach")
+def test_not_passed_on_by_cli(engine: Engine, cli: Cli) -> None:
+    """`--sig-proxy=false`: the signal ends the client, and the program never hears of it."""
+    container = trapping(engine, "HUP")
+    with cli.popen("attach", "--no-stdin", "--sig-proxy=false", container) as process:
+        try:
+            until(lambda: _attached(engine, container))
+            process.send_signal(signal.SIGHUP)
+            assert process.wait(30) == -signal.SIGHUP
+        finally:
+            process.kill()
+    assert engine.state(container)["Running"]
+    assert "got" not in engine.logs(container)[0]
+
+
 def _attached(engine: Engine, container: str) -> bool:
     """Whether somebody has attached so far."""
     from conformance.test_events import now, past

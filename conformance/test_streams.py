@@ -1,11 +1,13 @@
 """attach, in all its forms: with a terminal or not, half-closed, binary, large, and clients that vanish."""
 
+import contextlib
 import hashlib
 import os
 import random
 import signal
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -180,6 +182,25 @@ def test_two_clients_see_the_same(engine: Engine) -> None:
         first.send(b"hello\n")
         assert demux(first.read_all()) == (b"hello\n", b"hello\n")
         assert demux(second.read_all()) == (b"hello\n", b"hello\n")
+
+
+@pytest.mark.operation(ATTACH)
+def test_many_clients_see_the_same(engine: Engine) -> None:
+    """More than a pipe holds, to each of thirty."""
+    script = "read x; seq 1 200000; echo end >&2"
+    container = engine.create("sh", "-c", script, **STDIN)
+    with contextlib.ExitStack() as stack:
+        streams = [
+            stack.enter_context(attach(engine, container, stream=True, stdout=True, stderr=True))
+            for _ in range(30)
+        ]
+        first = stack.enter_context(attach(engine, container))
+        engine.start(container)
+        first.send(b"go\n")
+        expected = "".join(f"{number}\n" for number in range(1, 200001)).encode()
+        with ThreadPoolExecutor(len(streams) + 1) as pool:  # at once: who does not read holds all others
+            for answer in pool.map(lambda stream: stream.read_all(), [first, *streams]):
+                assert demux(answer) == (expected, b"end\n")
 
 
 @pytest.mark.operation(ATTACH)
