@@ -41,7 +41,9 @@ ROWS = (
     option("tlscert", "string", "", "Path to TLS certificate file"),
     option("tlskey", "string", "", "Path to TLS key file"),
     # our own
-    option("access", "access", [], "Rules about who may do what (docs/access.md)", on_line=False),
+    option(
+        "access", "access", [], "Rules about who may do what (docs/access.md)", on_line=False, reloads=True
+    ),
     option("audit-log", "string", "", "File that gets a JSON line for every request"),
     option("idle-exit", "int", 0, "End after this many seconds without requests, when started by a socket"),
     # what has no meaning here
