@@ -20,7 +20,7 @@ def handlers(root: Path) -> set[str]:
     for path in sorted((root / "compatd" / "http").glob("*.py")):
         for inner in ast.walk(ast.parse(path.read_text())):
             if isinstance(inner, ast.Compare) and ast.unparse(inner.left).endswith("operation.id"):
-                found |= {_text(other) for other in inner.comparators} - {""}
+                found |= {text for other in inner.comparators for text in _texts(other)}
     for path in sorted((root / "compatd" / "api").glob("*.py")):
         for node in ast.parse(path.read_text()).body:
             targets: list[ast.expr] = []
@@ -31,7 +31,7 @@ def handlers(root: Path) -> set[str]:
                 targets, value = [node.target], node.value
             names = [target.id for target in targets if isinstance(target, ast.Name)]
             if "HANDLERS" in names and isinstance(value, ast.Dict):
-                found |= {text for key in value.keys if key and (text := _text(key))}
+                found |= {text for key in value.keys if key for text in _texts(key)}
     return found
 
 
@@ -39,13 +39,38 @@ def tests(root: Path) -> dict[str, list[str]]:
     """Operation ID → names of the conformance tests that show it, as ``test_file.py::test_name``."""
     shown: dict[str, list[str]] = {}
     for path in sorted((root / "conformance").rglob("test_*.py")):
-        tree = ast.parse(path.read_text())
+        tree = _Named().visit(ast.parse(path.read_text()))
         for name, ids in _marked(tree.body, _module_marks(tree.body)):
             for id in ids:
                 entry = f"{path.name}::{name}"
                 if entry not in shown.setdefault(id, []):
                     shown[id].append(entry)
     return shown
+
+
+class _Named(ast.NodeTransformer):
+    """Puts a module's texts, and tuples of them, where their names stand: `PUSH = "ImagePush"`."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, ast.expr] = {}
+
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        for statement in node.body:
+            if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant | ast.Tuple):
+                for target in statement.targets:
+                    self._name(target, statement.value)
+        return self.generic_visit(node)
+
+    def _name(self, target: ast.expr, value: ast.expr) -> None:
+        if isinstance(target, ast.Name):
+            self._values[target.id] = value
+        elif isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            for inner, item in zip(target.elts, value.elts, strict=False):
+                self._name(inner, item)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        loaded = isinstance(node.ctx, ast.Load)
+        return self._values.get(node.id, node) if loaded else node
 
 
 def _marked(body: Iterable[ast.stmt], outer: list[str]) -> Iterator[tuple[str, list[str]]]:
@@ -72,12 +97,16 @@ def _marks(decorators: Iterable[ast.expr]) -> list[str]:
     ids: list[str] = []
     for decorator in decorators:
         if isinstance(decorator, ast.Call) and ast.unparse(decorator.func).endswith("mark.operation"):
-            ids += [text for argument in decorator.args if (text := _text(argument))]
+            ids += [text for argument in decorator.args for text in _texts(argument)]
     return ids
 
 
-def _text(node: ast.expr) -> str:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+def _texts(node: ast.expr) -> list[str]:
+    if isinstance(node, ast.Starred):
+        return _texts(node.value)
+    if isinstance(node, ast.Tuple):
+        return [text for item in node.elts for text in _texts(item)]
+    return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
 
 
 def _state(operation: Operation, built: set[str]) -> str:

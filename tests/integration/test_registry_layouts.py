@@ -13,7 +13,7 @@ import pytest
 from compatd.engine.errors import EngineError
 from compatd.engine.images import Images
 from compatd.store import Store
-from conformance.images import OCI_MANIFEST, Image, docker_archive, oci_layout
+from conformance.images import OCI_INDEX, OCI_MANIFEST, Image, docker_archive, oci_layout
 from tests.integration.registrykit import MANIFEST, FakeRegistry, digest, fake_registry
 from tests.integration.test_registry_push import SMALL, pushed
 from tests.integration.test_storage_images import layer_tar
@@ -142,3 +142,26 @@ def test_a_manifest_of_another_image(images: Images, registry: FakeRegistry) -> 
     assert (images.resolve(name).id, images.resolve(name).manifest) == (other.id, "")
     pushed(images, name)
     assert json.loads(registry.manifests["1"][0])["config"]["digest"] == other.id
+
+
+def _index(entries: list[dict[str, Any]]) -> bytes:
+    return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+
+
+def test_indexes_without_end(images: Images) -> None:
+    """Too many manifests; an index that claims to be in itself; more JSON than anybody needs."""
+    files = members(oci_layout({"a:1": IMAGE}, "gzip"))
+    (entry,) = json.loads(files["index.json"])["manifests"]
+    name = "sha256:" + "0" * 64
+    circle = {"mediaType": OCI_INDEX, "digest": name, "size": 1}
+    cases: dict[str, dict[str, bytes]] = {
+        "too many manifests": {"index.json": _index([entry] * 1001)},
+        "has another digest": {
+            "index.json": _index([circle]), "blobs/" + name.replace(":", "/"): _index([circle]),
+        },
+        "index.json is no JSON file": {"index.json": b" " * ((16 << 20) + 1)},
+    }  # fmt: skip
+    for text, harm in cases.items():
+        with pytest.raises(EngineError, match=text):
+            load(images, packed({**files, **harm}))
+        assert images.index.images == {} and images.index.layers == {}

@@ -55,6 +55,22 @@ def test_marks_on_functions_classes_and_modules(project: Path) -> None:
     }
 
 
+def test_marks_by_names_of_the_module(tmp_path: Path) -> None:
+    write(
+        tmp_path / "conformance" / "test_b.py",
+        """
+        PUSH = "ImagePush"
+        BOTH = ("ImageGet", "ImageLoad")
+        TAG, LIST = "ImageTag", "ImageList"
+
+        @pytest.mark.operation(PUSH)
+        @pytest.mark.operation(*BOTH, TAG, UNKNOWN)
+        def test_one(): ...
+        """,
+    )
+    assert sorted(coverage.tests(tmp_path)) == ["ImageGet", "ImageLoad", "ImagePush", "ImageTag"]
+
+
 def test_table(project: Path) -> None:
     text = coverage.table(project)
     assert "108 operations: 3 built, 30 answered as an engine outside a swarm does, 75 not yet" in text
