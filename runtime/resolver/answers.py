@@ -77,8 +77,7 @@ class View:
     def quick(self, raw: bytes) -> bytes | None:
         """The answer to a datagram that was answered before, None when it must be looked at."""
         if self._generation != self._records.generation:
-            self._ready.clear()
-            self._generation = self._records.generation
+            self._refresh()
         found = self._ready.get(raw[2:])
         if found is None:
             return None
@@ -86,6 +85,10 @@ class View:
         if len(answers) == 1:
             return raw[:2] + answers[0]
         return raw[:2] + _shuffled(query, answers, query.size)[2:]
+
+    def _refresh(self) -> None:
+        self._ready.clear()
+        self._generation = self._records.generation
 
     def answer(self, query: Query, limit: int) -> bytes | None:
         """The answer of at most `limit` bytes; None: to be asked elsewhere."""
@@ -96,8 +99,8 @@ class View:
             return None
         made = _shuffled(query, answers, limit)
         if limit == query.size and len(query.raw) <= _LONGEST:
-            if len(self._ready) >= _READY:
-                self._ready.clear()
+            if len(self._ready) >= _READY or self._generation != self._records.generation:
+                self._refresh()
             self._ready[query.raw[2:]] = query, answers if len(answers) > 1 else [made[2:]]
         return made
 
