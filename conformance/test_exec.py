@@ -124,6 +124,16 @@ def test_terminal_by_cli(engine: Engine, cli: Cli, box: str) -> None:
         assert terminal.finish()[0] == 6
 
 
+@pytest.mark.operation("ExecResize")
+def test_resize_after_the_end(engine: Engine, box: str) -> None:
+    exec_id = engine.exec(box, "true").id
+    gone = f"process does not exist {exec_id}: not found"
+    text = engine.pick({"1.24": "no such exec", "1.44": gone})
+    # For a moment the process may be there and stopped.
+    until(lambda: engine.wire.request("POST", f"/exec/{exec_id}/resize", h=10, w=20).message == text)
+    assert engine.wire.request("POST", f"/exec/{exec_id}/resize", h=10, w=20).status == 404
+
+
 @pytest.mark.operation(*EXEC, "ExecResize")
 def test_resize_by_cli(engine: Engine, cli: Cli) -> None:
     box = engine.sleeper()

@@ -7,17 +7,18 @@ import struct
 import pytest
 
 from conformance.engine import Engine
-from conformance.wire import Hijacked, read_head
+from conformance.wire import Hijacked, Wire, read_head
 
 
-def open_websocket(engine: Engine, container: str, **query: bool) -> Hijacked:
-    path = engine.wire.path(f"/containers/{container}/attach/ws", "", **query)
+def websocket(wire: Wire, container: str, version: str = "", **query: bool) -> Hijacked:
+    """Attach by a WebSocket."""
+    path = wire.path(f"/containers/{container}/attach/ws", version, **query)
     key = base64.b64encode(os.urandom(16)).decode()
     head = (
         f"GET {path} HTTP/1.1\r\nHost: d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nOrigin: http://d\r\n"
         f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
-    sock = engine.wire.connect()
+    sock = wire.connect()
     sock.sendall(head.encode())
     status, headers, rest = read_head(sock)
     return Hijacked(sock, status, headers, bytearray(rest))
@@ -57,7 +58,7 @@ def send(stream: Hijacked, data: bytes) -> None:
 @pytest.mark.operation("ContainerAttachWebsocket")
 def test_websocket(engine: Engine) -> None:
     container = engine.create("sh", "-c", "read x; echo got $x", OpenStdin=True, StdinOnce=True)
-    with open_websocket(engine, container, stream=True, stdin=True, stdout=True) as stream:
+    with websocket(engine.wire, container, stream=True, stdin=True, stdout=True) as stream:
         assert stream.status == 101
         assert stream.headers["upgrade"].lower() == "websocket"
         engine.start(container)
@@ -68,6 +69,6 @@ def test_websocket(engine: Engine) -> None:
 
 @pytest.mark.operation("ContainerAttachWebsocket")
 def test_websocket_of_the_missing(engine: Engine) -> None:
-    with open_websocket(engine, "no-such", stream=True, stdout=True) as stream:
+    with websocket(engine.wire, "no-such", stream=True, stdout=True) as stream:
         assert stream.status == 404
         stream.read_until(b"No such container: no-such")

@@ -211,6 +211,8 @@ class Execs:
         try:
             await self._runtime.resize(item.container.id, exec_id, width, height)
         except RuntimeError_ as error:
+            if error.kind == "Refused":  # it has ended
+                raise NotFound(f"process does not exist {exec_id}: not found") from error
             raise EngineError(error.message) from error
 
     def inspect(self, exec_id: str) -> Json:

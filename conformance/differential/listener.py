@@ -12,8 +12,8 @@ Event = dict[str, Any]
 class Listener:
     """Hears everything from now on. The socket's buffer holds what comes until it is read at the end."""
 
-    def __init__(self, wire: Wire) -> None:
-        self.stream = wire.open("GET", "/events", version="1.41")
+    def __init__(self, wire: Wire, version: str) -> None:
+        self.stream = wire.open("GET", "/events", version=version)
         assert self.stream.status == 200
 
     def until(self, last: str, clean: Callable[[Event], Event]) -> dict[str, list[Event]]:
@@ -35,7 +35,17 @@ class Listener:
                     found.setdefault(f"{event['Type']} {whose}{which}", []).append(event)
                 if (event["Action"], whose) == ("destroy", last):
                     break
+        for events in found.values():
+            _in_order(events)
         return found
+
+
+def _in_order(events: list[Event]) -> None:
+    """A stop may hear of the end before it is told to all: `die` and `stop` come in either order."""
+    for place in range(1, len(events)):
+        pair = events[place - 1 : place + 1]
+        if [event["Action"] for event in pair] == ["stop", "die"]:
+            events[place - 1 : place + 1] = reversed(pair)
 
 
 def _chance(event: Event, whose: str) -> bool:

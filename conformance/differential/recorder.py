@@ -11,25 +11,23 @@ from conformance.differential.normal import Names, shape
 from conformance.until import until
 from conformance.wire import Answer, Wire, frames
 
-API = "1.41"
-"""What Debian's dockerd (20.10) speaks at most."""
 IMAGE = "differential/busybox:1"
 PREFIX = "df-"
 HEADERS = ("content-type", "x-docker-container-path-stat", "location", "allow")
 
 
 class Recorder:
-    """One run of the script: `steps` are what was answered, by label, in order.
+    """One run of the script, asking in one API version: `steps` are what was answered, by label, in order.
 
     Nothing in the script may depend on time or chance: it waits for states, not for seconds.
     """
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, version: str) -> None:
         self.wire = Wire(host)
         self.steps: dict[str, Any] = {}
         self.names = Names()
         self.part = ""
-        self.version = API
+        self.version = version
         self.names.learn(self.wire.get("/info")["DockerRootDir"], "<root>")
         self.clean()
         image = images.Image(
@@ -38,7 +36,7 @@ class Recorder:
         bare = images.Image([images.busybox_root()], {"Labels": {"bare": "yes"}})
         archive = images.docker_archive({IMAGE: image, "differential/bare:1": bare})
         self.wire.post("/images/load", archive, status=200, quiet=True)
-        self.listener = Listener(self.wire)
+        self.listener = Listener(self.wire, version)
 
     # -- keeping
 
@@ -133,7 +131,8 @@ class Recorder:
         made = self.ask(f"{label}, create", "POST", f"/containers/{container}/exec", body)
         exec_id = str(made.json()["Id"])
         self.names.learn(exec_id, f"<exec {label}>")
-        with self.wire.hijack(f"/exec/{exec_id}/start", start or {"Detach": False}, version=API) as stream:
+        start_it = {"Detach": False, **(start or {})}
+        with self.wire.hijack(f"/exec/{exec_id}/start", start_it, version=self.version) as stream:
             data = stream.read_all()
             kept: dict[str, Any] = {
                 "status": stream.status,

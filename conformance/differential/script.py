@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from conformance.differential import script_errors, script_files, script_life, script_lists
+from conformance.differential import script_errors, script_files, script_life, script_lists, script_streams
 from conformance.differential.recorder import Recorder
 
 PARTS: list[Callable[[Recorder], None]] = [
@@ -13,7 +13,13 @@ PARTS: list[Callable[[Recorder], None]] = [
     script_life.changes_of_state,
     script_life.health,
     script_life.execs,
+    script_streams.attaches,
+    script_streams.terminals,
+    script_streams.websockets,
+    script_streams.exec_streams,
+    script_streams.live_logs,
     script_lists.lists,
+    script_lists.others,
     script_lists.versions,
     script_files.logs,
     script_files.archives,

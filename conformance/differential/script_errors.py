@@ -45,7 +45,7 @@ def missing(r: Recorder) -> None:
     r.ask("exec start", "POST", "/exec/no-such/start", {"Detach": True})
     r.ask("exec inspect", "GET", "/exec/no-such/json")
     r.ask("exec resize", "POST", "/exec/no-such/resize", h=1, w=1)
-    with r.wire.hijack("/containers/no-such/attach", stream=True, stdout=True, version="1.41") as stream:
+    with r.wire.hijack("/containers/no-such/attach", stream=True, stdout=True, version=r.version) as stream:
         r.keep("attach", [stream.status, stream.headers.get("content-type"), stream.read_all().decode()])
     r.ask("no such operation", "GET", "/containers/no-such/nope")
 

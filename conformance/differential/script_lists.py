@@ -4,7 +4,7 @@ from typing import Any
 
 from conformance.differential.recorder import IMAGE, Recorder
 
-OLDER = ("1.24", "1.25", "1.30", "1.35", "1.40")
+OLDER = ("1.24", "1.25", "1.30", "1.35", "1.40", "1.41", "1.42", "1.43", "1.44")
 
 
 def lists(r: Recorder) -> None:
@@ -55,6 +55,80 @@ def lists(r: Recorder) -> None:
     r.ask("kill", "POST", f"/containers/{run}/kill")
     r.ended(run)
     r.listed("after a kill", all=True, filters={"name": ["df-listed-1"]})
+
+
+def others(r: Recorder) -> None:
+    """Volumes, networks and images, each of this script's only, with every filter."""
+    kept = r.run("kept-1", "sleep", "1000", Labels={"keep": "1"}, host={"Binds": ["df-used:/v"]})
+    labels = {"Labels": {"kind": "one"}}
+    r.ask("volume", "POST", "/volumes/create", {"Name": "df-unused", **labels})
+
+    def volumes(found: dict[str, Any]) -> list[str]:
+        return sorted(v["Name"] for v in found["Volumes"] or [] if v["Name"] in {"df-used", "df-unused"})
+
+    asked: list[tuple[str, str, dict[str, list[list[str]]], Any]] = [
+        (
+            "volumes",
+            "/volumes",
+            {
+                "dangling": [["true"], ["false"], ["x"]],
+                "driver": [["local"], ["none"]],
+                "label": [["kind"], ["kind=one"], ["kind=two"]],
+                "name": [["df-"], ["used"], ["^df-used$"]],
+                "bogus": [["x"]],
+            },
+            volumes,
+        ),
+        (
+            "networks",
+            "/networks",
+            {
+                "driver": [["bridge"], ["host", "null"], ["none"]],
+                "type": [["builtin"], ["custom"], ["x"]],
+                "scope": [["local"], ["swarm"]],
+                "name": [["bridge"], ["no"], ["^host$"]],
+                "label": [["x"]],
+                "dangling": [["true"], ["false"], ["x"]],
+                "id": [["zz"]],
+                "bogus": [["x"]],
+            },
+            lambda found: sorted(n["Name"] for n in found),
+        ),
+        (
+            "images",
+            "/images/json",
+            {
+                "dangling": [["true"], ["false"], ["x"]],
+                "label": [["bare"], ["bare=yes"], ["bare=no"]],
+                "reference": [["differential/*"], ["differential/busybox:1"], ["*/bare"], ["x"]],
+                "bogus": [["x"]],
+            },
+            lambda found: sorted(tag for image in found for tag in image["RepoTags"] or []),
+        ),
+    ]
+    for what, path, filters, take in asked:
+        for key, values in filters.items():
+            for value in values:
+                r.ask(f"{what}, {key}={','.join(value)}", "GET", path, take=take, filters={key: value})
+
+    def removed(found: dict[str, Any]) -> list[str]:
+        gone = found.get("VolumesDeleted") or found.get("ContainersDeleted") or []
+        return sorted(r.names.text(name) for name in gone)
+
+    ended = r.run("gone-1", "true", Labels={"gone": "1"})
+    r.ended(ended)
+    r.ask("volume in use", "DELETE", "/volumes/df-used")
+    r.ask("prune the kept", "POST", "/containers/prune", take=removed, filters={"label": ["keep"]})
+    query: Any = {"label": ["gone"], "until": ["24h"]}
+    r.ask("prune old ones", "POST", "/containers/prune", take=removed, filters=query)
+    query = {"label": ["gone"], "label!": ["gone=1"]}
+    r.ask("prune without a label", "POST", "/containers/prune", take=removed, filters=query)
+    r.ask("prune", "POST", "/containers/prune", take=removed, filters={"label": ["gone"]})
+    query = {"label": ["kind=one"], "all": ["true"]}
+    r.ask("prune volumes", "POST", "/volumes/prune", take=removed, filters=query)
+    r.ask("prune volumes by a bad filter", "POST", "/volumes/prune", filters={"bogus": ["x"]})
+    r.ask("prune networks by a bad filter", "POST", "/networks/prune", filters={"bogus": ["x"]})
+    r.ask("remove", "DELETE", f"/containers/{kept}", force=True)
 
 
 def versions(r: Recorder) -> None:

@@ -49,7 +49,9 @@ def _executable(path: str) -> str:
         status = os.stat(path)
     except OSError as error:
         return f"stat {path}: {reason(error)}"
-    if status.st_mode & _KIND == _FOLDER or not status.st_mode & 0o111:
+    if status.st_mode & _KIND == _FOLDER:
+        return "is a directory"
+    if not status.st_mode & 0o111:
         return "permission denied"
     if not os.access(path, os.X_OK, effective_ids=True):
         return "permission denied"

@@ -62,7 +62,7 @@ def test_a_terminal(box: Box) -> None:
     [
         ("nope", f'{FAILED}exec: "nope": executable file not found in $PATH'),
         ("/nope", f'{FAILED}exec: "/nope": stat /nope: no such file or directory'),
-        ("/etc", f'{FAILED}exec: "/etc": permission denied'),
+        ("/etc", f'{FAILED}exec: "/etc": is a directory'),
     ],
 )
 def test_programs_that_are_not_there(box: Box, program: str, text: str) -> None:

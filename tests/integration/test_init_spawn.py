@@ -222,7 +222,7 @@ class TestProgram:
             ("", 'exec: "": executable file not found in $PATH'),
             ("/nope", 'exec: "/nope": stat /nope: no such file or directory'),
             ("/etc/passwd", 'exec: "/etc/passwd": permission denied'),
-            ("/etc", 'exec: "/etc": permission denied'),
+            ("/etc", 'exec: "/etc": is a directory'),
         ],
     )
     def test_not_found(self, box: Box, program: str, text: str) -> None:

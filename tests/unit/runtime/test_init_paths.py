@@ -110,7 +110,7 @@ class TestLookup:
         missing = f"{bin}/nope"
         assert self.text(missing, "") == f'exec: "{missing}": stat {missing}: no such file or directory'
         assert self.text(f"{bin}/text", "") == f'exec: "{bin}/text": permission denied'
-        assert self.text(f"{bin}/folder", "") == f'exec: "{bin}/folder": permission denied'
+        assert self.text(f"{bin}/folder", "") == f'exec: "{bin}/folder": is a directory'
         below = f"{bin}/tool/x"
         assert self.text(below, "") == f'exec: "{below}": stat {below}: not a directory'
 
