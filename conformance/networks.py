@@ -8,6 +8,12 @@ from conformance import netns
 from conformance.engine import Engine
 from conformance.wire import Answer
 
+OVERLAP = {
+    "1.24": "Pool overlaps with other one on this address space",
+    "1.46": "invalid pool request: Pool overlaps with other one on this address space",
+}
+"""A subnet that another network has, by API version."""
+
 
 class Made:
     """The networks that one test makes."""
@@ -96,7 +102,8 @@ def ask_create(
         "NetworkingConfig": {"EndpointsConfig": endpoints},
         **fields,
     }
-    return engine.wire.request("POST", "/containers/create", body, **({"name": name} if name else {}))
+    query: dict[str, Any] = {"name": name} if name else {}
+    return engine.wire.request("POST", "/containers/create", body, **query)
 
 
 def links(engine: Engine, container: str) -> list[str]:

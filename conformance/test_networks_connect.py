@@ -173,14 +173,15 @@ def test_refused(engine: Engine, made: Made) -> None:
     shown = engine.inspect(box)["Name"][1:]
     taken = {"IPAMConfig": {"IPv4Address": on(engine, box)[name]["IPAddress"]}}
     second = sleeper(engine, other)
-    for network, container, body, status, message in (
+    cases: tuple[tuple[str, str, dict[str, Any], int, str], ...] = (
         (name, shown, {}, 403, f"endpoint with name {shown} already exists in network {name}"),
         (name, second, {"EndpointConfig": taken}, 403, "Address already in use"),
         ("nope", box, {}, 404, "network nope not found"),
         (name, "nope", {}, 404, "No such container: nope"),
         ("host", box, {}, 400, engine.pick(HOST)),
         ("none", box, {}, 400, NONE),
-    ):
+    )
+    for network, container, body, status, message in cases:
         assert made.refused(network, container, **body) == (status, message)
     message = f"container {box} is not connected to network {other}"
     assert made.refused(other, box, "disconnect") == (500, message)

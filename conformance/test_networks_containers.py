@@ -82,7 +82,7 @@ def test_before_and_after(engine: Engine, made: Made) -> None:
 @pytest.mark.operation(*START)
 def test_address_that_is_taken(engine: Engine, made: Made) -> None:
     name = made.subnet("10.153.0.0/24")
-    asked = {"IPAMConfig": {"IPv4Address": "10.153.0.50"}}
+    asked: dict[str, Any] = {"IPAMConfig": {"IPv4Address": "10.153.0.50"}}
     first = sleeper(engine, name, **asked)
     second = create(engine, name, {name: asked})
     answer = engine.wire.request("POST", f"/containers/{second}/start")

@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from compatd.config import Config
 from compatd.engine import apiwarnings
 from compatd.engine.containers.spec.cdi import find_devices
 from compatd.engine.events import Events
+from compatd.engine.identity import engine_id
 from compatd.engine.logdrivers import DRIVERS
 from compatd.engine.sysinfo import SysInfo, detect, warnings
 from compatd.engine.timestamps import rfc3339
@@ -45,14 +45,7 @@ class System:
         self._counts, self._images = counts, images
         self._features: SysInfo = detect(exec_opts=config.exec_opts)
         self._release = _os_release()
-        self.id = self._engine_id()
-
-    def _engine_id(self) -> str:
-        document = self._store.meta.get("engine")
-        if document is None:
-            document = {"ID": str(uuid.uuid4())}
-            self._store.meta.put("engine", document)
-        return str(document["ID"])
+        self.id = engine_id(store)
 
     def runtimes(self) -> dict[str, dict[str, Any]]:
         """The OCI runtimes that a container may ask for: ours, those found in PATH, those configured."""

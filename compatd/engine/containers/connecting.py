@@ -40,8 +40,8 @@ async def connect(containers: "Containers", container: Container, network: str, 
                 arguments = {"endpoint": move.part, "default": move.routes}
                 await _in_namespace(containers, container, "connect", arguments)
         except BaseException as error:
-            back = networks.leave(container, move.endpoint.network_id)
-            await _hold(containers, container, back, quietly=True)
+            container.networking.pop(move.endpoint.network_name, None)
+            await _leave(containers, container, move.endpoint.network_id)
             if isinstance(error, WorkerError | OSError | RuntimeError_):
                 raise EngineError(str(error)) from error
             raise
@@ -71,15 +71,35 @@ async def disconnect(containers: "Containers", container: Container, network: st
                 container.network_settings = settings
             containers.registry.save(container)
             return
-        move = networks.leave(container, network)
-        if move.endpoint.interface:
-            arguments = {"name": move.endpoint.interface, "default": move.routes}
-            try:
-                await _in_namespace(containers, container, "disconnect", arguments)
-            except (WorkerError, OSError) as error:
-                logger.warning("interface %s of %s: %s", move.endpoint.interface, container.name, error)
-        await _hold(containers, container, move, quietly=True)
+        await _leave(containers, container, network)
         await _changed(containers, container)
+
+
+async def repair(containers: "Containers", container: Container) -> None:
+    """A daemon that starts: what the last one was at when it was killed is undone.
+
+    An endpoint that the container's document does not know is of a connect that was not finished, or of a
+    disconnect that was.
+    """
+    async with container.lock:
+        for endpoint in containers.networks.endpoints(container.id):
+            if endpoint.network_name not in container.networking:
+                await _leave(containers, container, endpoint.network_id)
+                container.network_settings = containers.networks.running_settings(container)
+
+
+async def _leave(containers: "Containers", container: Container, network: str) -> None:
+    """Raises EngineError when it is not on that network; what else fails is logged."""
+    move = containers.networks.leave(container, network)
+    containers.registry.save(container)
+    if move.endpoint.interface:
+        arguments = {"name": move.endpoint.interface, "default": move.routes}
+        try:
+            await _in_namespace(containers, container, "disconnect", arguments)
+        except (WorkerError, OSError, NotFound) as error:
+            logger.warning("interface %s of %s: %s", move.endpoint.interface, container.name, error)
+    await _hold(containers, container, move, quietly=True)
+    containers.networks.left(move)
 
 
 _OPERATIONAL = frozenset(

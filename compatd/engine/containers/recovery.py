@@ -5,7 +5,7 @@ import logging
 import shutil
 from typing import TYPE_CHECKING
 
-from compatd.engine.containers import exits, links, mountpoints, restart, start, stop
+from compatd.engine.containers import connecting, exits, links, mountpoints, restart, start, stop
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.times import now
 from compatd.engine.errors import EngineError
@@ -94,6 +94,7 @@ async def _adopt(containers: "Containers", container: Container) -> None:
         container.started_once = True
         if not state.paused:
             containers.health.begin(container)
+        await connecting.repair(containers, container)
         containers.registry.save(container)
         return
     if state.starting and not state.running and not isinstance(found, Exited):

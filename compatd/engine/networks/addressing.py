@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from compatd.engine.errors import EngineError, Forbidden, InvalidParameter
+from compatd.engine.identity import engine_id
 from compatd.engine.networks import ipam
 from compatd.engine.networks.drivers import DRIVERS
 from compatd.engine.networks.model import Endpoint, Json, Network, Subnet
@@ -15,12 +16,12 @@ from runtime.net import bridge
 class Addressing:
     """The address space of one daemon, and which network has which part of it."""
 
-    def __init__(self, pools: Sequence[dict[str, Any]], engine_id: str) -> None:
+    def __init__(self, pools: Sequence[dict[str, Any]], store: Any) -> None:
         """`pools`: daemon.json's default-address-pools. Without IPv6 among them a pool of unique local
-        addresses is made from the engine's ID. Raises InvalidParameter."""
+        addresses is made from the engine's ID, which `store` has. Raises InvalidParameter."""
         pools = list(pools or ipam.DEFAULT_POOLS)
         if not any(":" in str(pool.get("base")) for pool in pools):
-            pools.append(ipam.ula_pool(engine_id))
+            pools.append(ipam.ula_pool(engine_id(store)))
         self._space = ipam.AddressSpace(pools)
         self._leases: dict[str, list[ipam.Lease]] = {}  # by network ID, as its subnets
         self._reserved: dict[str, list[tuple[ipam.Pool, str]]] = {}  # gateways and auxiliary addresses

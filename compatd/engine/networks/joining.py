@@ -146,11 +146,15 @@ class Joining:
             self.save(sandbox)
         except BaseException:
             self.leave(container, endpoint)
+            self.left(endpoint)
             raise
         return endpoint, holds, gone
 
     def leave(self, container: ContainerLike, endpoint: Endpoint) -> tuple[list[Any], list[Publication]]:
-        """One endpoint less; its ports go to who has the default route now. As `join` answers."""
+        """One endpoint less; its ports go to who has the default route now. As `join` answers.
+
+        The store has it until `left`: a daemon that starts finds by that what is to be finished.
+        """
         sandbox = self.sandbox_of(container)
         moving = endpoint.publications
         sandbox.remove(endpoint, self.network_of)
@@ -162,9 +166,12 @@ class Joining:
             log.warning("the ports of %s: %s", container.name, e.message)
             gone = moving
         self._addressing.give_back(endpoint)
-        self._table.delete(endpoint.id)
         self.save(sandbox)
         return holds, gone
+
+    def left(self, endpoint: Endpoint) -> None:
+        """Its interface is gone, too."""
+        self._table.delete(endpoint.id)
 
     def sandbox_of(self, container: ContainerLike) -> Sandbox:
         """A running container's sandbox. Raises NotFound as dockerd."""

@@ -46,7 +46,7 @@ class Networks:
         self.names: Names | None = None
         self._store = store
         self._catalog = Catalog(store)
-        self._addressing = Addressing(config.default_address_pools, _engine_id(store))
+        self._addressing = Addressing(config.default_address_pools, store)
         self._publishing = Publishing(config)
         # libnetwork resolves links in the folder's path, too
         folder = os.path.realpath(config.exec_root) + "/netns/"
@@ -272,6 +272,10 @@ class Networks:
         routes, relays = sandbox.routes(self._joining.network_of), self._publishing.relays(sandbox.endpoints)
         return Move(endpoint, None, routes, holds, gone, relays)
 
+    def left(self, move: Move) -> None:
+        """After `leave`, when the container's interface is gone."""
+        self._joining.left(move.endpoint)
+
     def running_settings(self, container: ContainerLike) -> Json:
         """NetworkSettings of a running container as it is now."""
         sandbox = self._joining.sandbox_of(container)
@@ -390,9 +394,3 @@ class Networks:
             "Containers": documents.attached((e, e.container_name) for e in here),
             "Status": {"IPAM": self._addressing.status(network)},
         }
-
-
-def _engine_id(store: Any) -> str:
-    """The engine's ID, as /info shows it; a pool of IPv6 addresses is made from it."""
-    document = store.meta.get("engine")
-    return str((document or {}).get("ID") or "")

@@ -110,6 +110,12 @@ class FakeNetworks:
     def leave(self, container: Any, term: str) -> Any:
         raise NotFound(f"network {term} not found")
 
+    def left(self, move: Any) -> None:
+        pass
+
+    def endpoints(self, container_id: str) -> list[Any]:
+        return []
+
     def unknown(self, term: str) -> bool:
         return True
 
