@@ -24,12 +24,13 @@ class Container(NamedTuple):
 
 
 class Volume(NamedTuple):
-    """A volume; `options` are the local driver's."""
+    """A volume; `options` are the local driver's, `users` the IDs of containers that have it."""
 
     name: str
     options: Json
     labels: Json
     owner: str = ""
+    users: tuple[str, ...] = ()
 
 
 class Network(NamedTuple):
@@ -97,7 +98,8 @@ class EngineFacts:
         except Exception:
             return None
         owner = self._owners.of("volume", name)
-        return Volume(name, found.get("Options") or {}, found.get("Labels") or {}, owner)
+        users = tuple(sorted(self._engine.volumes.users(name)))
+        return Volume(name, found.get("Options") or {}, found.get("Labels") or {}, owner, users)
 
     def network(self, reference: str) -> Network | None:
         """As clients refer to it."""

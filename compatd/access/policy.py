@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 
 from compatd.access import privileges
 from compatd.access.facts import Container, Facts, Network
-from compatd.config.access import DENY, NO_HOST_NAMESPACES, OWN, READ_ONLY
+from compatd.config.access import (
+    DENY,
+    NO_HOST_NAMESPACES,
+    NO_HOST_PATHS,
+    NO_PRIVILEGED,
+    OWN,
+    READ_ONLY,
+)
 
 ALWAYS = frozenset(("SystemPing", "SystemPingHead", "SystemVersion"))
 """What clients need to find out that they may do nothing."""
@@ -51,7 +58,7 @@ here."""
 _ENTERS = frozenset(
     (
         *("ContainerExec", "ContainerAttach", "ContainerAttachWebsocket"),
-        *("PutContainerArchive", "ContainerArchive", "ContainerArchiveInfo"),
+        *("PutContainerArchive", "ContainerArchive", "ContainerArchiveInfo", "ExecStart"),
     )
 )
 """What gives the caller all that the container has."""
@@ -84,8 +91,10 @@ class Policy:
     """One rule's limits for one caller; `identity` says whose objects are its own."""
 
     def __init__(self, limits: frozenset[str], identity: str, facts: Facts) -> None:
-        self.limits, self.identity, self.facts = limits, identity, facts
         self.own = OWN in limits
+        if self.own:  # with the host's files one has everybody's containers
+            limits = limits | {NO_PRIVILEGED, NO_HOST_PATHS}
+        self.limits, self.identity, self.facts = limits, identity, facts
         self.confined = bool(limits & privileges.CONFINED)
 
     def check(self, request: Request) -> None:
@@ -104,7 +113,7 @@ class Policy:
         target = self._target(request)
         if operation in _EXECS:
             target = self._exec_target(request.path["id"])
-        if target is not None and self.confined and (operation in _ENTERS or operation == "ExecStart"):
+        if target is not None and self.confined and operation in _ENTERS | _STARTS:
             self._refuse(privileges.of_joined([target.id], self.limits, self.facts))
         if target is not None and operation in _STARTS:
             self._stored(target)
@@ -192,12 +201,22 @@ class Policy:
         for bind in host.get("Binds") or ():
             source, colon, _ = str(bind).partition(":")
             if colon and not privileges.is_path(source):
-                self._volume(source)
+                self._uses_volume(source)
         for mount in host.get("Mounts") or ():
             if mount.get("Type") == "volume":
-                self._volume(str(mount.get("Source") or ""))
+                self._uses_volume(str(mount.get("Source") or ""))
         self._refuse(privileges.of_host_config(host, self.limits, self.facts))
         self._pin(host)
+        if NO_HOST_NAMESPACES in self.limits and not host.get("CgroupnsMode"):
+            # clients older than 1.41 would get the host's
+            body["HostConfig"] = {**host, "CgroupnsMode": self.facts.default_cgroupns}
+
+    def _uses_volume(self, name: str) -> None:
+        """What is in a volume may be a program of whoever else has it."""
+        self._volume(name)
+        found = self.facts.volume(name) if name and self.confined else None
+        if found is not None and privileges.SHARED not in found.labels:
+            self._refuse(privileges.of_joined(found.users, self.limits, self.facts))
 
     def _pin(self, host: dict[str, Any]) -> None:
         """Names of joined containers become IDs: later another container might have the name."""
@@ -224,6 +243,8 @@ class Policy:
 
     def _ImageBuild(self, request: Request, body: dict[str, Any]) -> None:
         query = request.query
+        if self.confined and str(query.get("version") or "1") != "1":
+            raise Refused("BuildKit is not allowed: set DOCKER_BUILDKIT=0")
         if self.confined and query.get("cgroupparent"):
             raise Refused("a parent cgroup is not allowed")
         mode = str(query.get("networkmode") or "")
@@ -252,4 +273,4 @@ class Policy:
 
 def needs_host_network_rule(limits: frozenset[str]) -> bool:
     """Whether the host's network stays open to callers who may not have its paths: worth a warning."""
-    return bool(limits & privileges.CONFINED) and NO_HOST_NAMESPACES not in limits
+    return bool(limits & (privileges.CONFINED | {OWN})) and NO_HOST_NAMESPACES not in limits

@@ -144,14 +144,14 @@ def test_systemd_is_told(file: Path) -> None:
 
 
 def test_the_log_has_dockerd_s_lines(file: Path) -> None:
-    with running_daemon("--config-file", str(file), "--userland-proxy=false") as daemon:
+    with running_daemon("--config-file", str(file), "--selinux-enabled") as daemon:
         assert daemon.stop() == 0
         log = daemon.log.read_text()
         lines = ["Starting up", "Daemon has completed initialization", f"API listen on {daemon.socket}"]
         lines += ["Processing signal 'terminated'", "Daemon shutdown complete"]
         places = [log.index(f'level=info msg="{line}"') for line in lines]
         assert places == sorted(places)
-        assert log.count("option userland-proxy has no effect") == 1
+        assert log.count("option selinux-enabled has no effect") == 1
         assert log.startswith('time="20')
         assert not Path(daemon.socket).exists()
         assert not (daemon.folder / "docker.pid").exists()

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from compatd.config.access import LIMITS, NO_HOST_NAMESPACES, NO_HOST_PATHS, NO_PRIVILEGED
+from compatd.config.access import LIMITS, NO_HOST_NAMESPACES, NO_HOST_PATHS, NO_PRIVILEGED, OWN
 from tests.unit.access.world import CONFINED, create, refused
 
 EACH = [{NO_PRIVILEGED}, {NO_HOST_PATHS}, {NO_HOST_NAMESPACES}, CONFINED]
+OWN_TOO = [*EACH, {OWN}]  # with the host's files one has everybody's containers
 
 
 def mount(**fields: Any) -> dict[str, Any]:
@@ -47,6 +48,8 @@ BEYOND: list[tuple[dict[str, Any], str]] = [
     ({"Mounts": [{"Type": "bind", "Source": "/", "Target": "/x"}]}, "host paths"),
     ({"Mounts": [{"Type": "npipe", "Source": "/", "Target": "/x"}]}, "host paths"),
     (mount(Source="grants"), "something of the host's"),
+    (mount(Source="programs"), "has more than is allowed: privileged"),
+    ({"Binds": ["programs:/x"]}, "has more than is allowed: privileged"),
     (options(type="none", o="bind", device="/"), "something of the host's"),
     (options(o="bind", device="/etc"), "something of the host's"),
     (options(type="overlay", device="overlay", o="lowerdir=/etc"), "something of the host's"),
@@ -70,7 +73,7 @@ BEYOND: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize("limits", EACH, ids=lambda limits: "+".join(sorted(limits)))
+@pytest.mark.parametrize("limits", OWN_TOO, ids=lambda limits: "+".join(sorted(limits)))
 @pytest.mark.parametrize(("host", "text"), BEYOND, ids=lambda value: str(value)[:50])
 def test_what_goes_beyond(limits: set[str], host: dict[str, Any], text: str) -> None:
     assert text in create(limits, **host)
@@ -92,6 +95,12 @@ def test_what_goes_beyond(limits: set[str], host: dict[str, Any], text: str) -> 
 def test_the_host_s_other_namespaces(host: dict[str, Any]) -> None:
     assert "namespace is not allowed" in create({NO_HOST_NAMESPACES}, **host)
     assert create({NO_PRIVILEGED}, **host) == ""
+
+
+def test_old_clients_do_not_get_the_host_s_cgroup_namespace() -> None:
+    body: dict[str, Any] = {"Image": "x"}
+    assert refused(CONFINED, "ContainerCreate", body) == ""
+    assert body["HostConfig"] == {"CgroupnsMode": "private"}
 
 
 WITHIN: list[dict[str, Any]] = [
@@ -118,7 +127,7 @@ def test_what_stays_within(host: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "operation",
     ["ContainerExec", "ContainerAttach", "ContainerAttachWebsocket", "PutContainerArchive",
-     "ContainerArchive", "ContainerArchiveInfo"],
+     "ContainerArchive", "ContainerArchiveInfo", "ContainerStart", "ContainerRestart"],
 )  # fmt: skip
 @pytest.mark.parametrize("target", ["privileged", "bound", "volumed", "net-host"])
 def test_containers_that_have_more_are_not_entered(operation: str, target: str) -> None:
@@ -143,7 +152,8 @@ def test_build() -> None:
     assert "network namespace" in refused(CONFINED, "ImageBuild", networkmode="h" * 64)
     assert "has more" in refused(CONFINED, "ImageBuild", networkmode="container:privileged")
     assert "parent cgroup" in refused(CONFINED, "ImageBuild", cgroupparent="/")
-    assert refused(CONFINED, "ImageBuild", networkmode="default") == ""
+    assert "BuildKit" in refused(CONFINED, "ImageBuild", version="2")
+    assert refused(CONFINED, "ImageBuild", networkmode="default", version="1") == ""
 
 
 def test_volumes_and_networks() -> None:

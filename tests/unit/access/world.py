@@ -38,8 +38,12 @@ class World:
             "others": Volume("others", {}, {}, OTHER),
             "nobodys": Volume("nobodys", {}, {}),
             "grants": Volume("grants", {"type": "none", "o": "bind", "device": "/"}, {}, ME),
+            "programs": Volume("programs", {}, {}, ME, (IDS["privileged"],)),
             "shared": Volume(
-                "shared", {"type": "none", "device": "/srv", "o": "bind"}, {"compatd.access.shared": "1"}
+                "shared",
+                {"type": "none", "device": "/srv", "o": "bind"},
+                {"compatd.access.shared": "1"},
+                users=(IDS["privileged"],),
             ),
         }
         self.networks = {
