@@ -14,11 +14,9 @@ from typing import Any
 
 import pytest
 
-from conformance import cli as command_line
 from conformance import netns
 from conformance.apps import image
-from conformance.apps.project import import_image
-from conformance.cli import Cli
+from conformance.apps.project import import_image, newest_cli
 from conformance.engine import Engine
 from conformance.until import until
 
@@ -70,11 +68,8 @@ def user(engine: Engine, tmp_path: Path) -> Iterator[User]:
     """A user with the newest command line and Compose, whatever they have left behind taken away."""
     if image.missing():
         pytest.skip(image.missing())
-    path = max(
-        command_line.found(), key=lambda one: [int(n) for n in command_line.version_of(one).split(".")]
-    )
     (tmp_path / "config").mkdir()
-    cli = Cli(path, engine.host, tmp_path / "config")
+    cli = newest_cli(engine.host, tmp_path / "config")
     if not cli.plug("docker-compose"):
         pytest.skip("CONFORMANCE_PLUGINS names no folder with docker-compose")
     project = engine.name("user")
@@ -83,7 +78,7 @@ def user(engine: Engine, tmp_path: Path) -> Iterator[User]:
     shutil.copy(CLIENTS / "cache.yaml", folder)
     env = {
         **cli.env,
-        "PATH": f"{Path(path).parent}:{os.environ['PATH']}",
+        "PATH": f"{Path(cli.path).parent}:{os.environ['PATH']}",
         "SHOP_IMAGE": import_image(engine),
         "SHOP_FOLDER": str(folder),
         "PROJECT": project,
@@ -226,11 +221,11 @@ def test_aiodocker_images_and_attach(engine: Engine) -> None:
 @pytest.mark.operation(
     *RUN, "ContainerList", "ContainerLogs", "ContainerExec", "NetworkCreate", "VolumeCreate"
 )
-def test_python_on_whales(engine: Engine, cli: Cli, tmp_path: Path) -> None:
+def test_python_on_whales(engine: Engine, tmp_path: Path) -> None:
     """A client that runs the command line and reads what it says."""
     from python_on_whales import DockerClient
 
-    docker = DockerClient(host=engine.host, client_call=[cli.path])
+    docker = DockerClient(host=engine.host, client_call=[newest_cli(engine.host, tmp_path).path])
     volume, network = docker.volume.create(engine.name("whale")), docker.network.create(engine.name("whale"))
     try:
         box = docker.run(

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from conformance import cli as command_line
 from conformance import netns
 from conformance.apps import image
-from conformance.apps.project import SHOP, Project, import_image
+from conformance.apps.project import SHOP, Project, import_image, newest_cli
 from conformance.cli import Cli
 from conformance.engine import Engine
 from conformance.until import until
@@ -27,9 +26,7 @@ pytestmark = pytest.mark.local  # secrets and configs are files of this machine
 @pytest.fixture(scope="module")
 def compose(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Cli:
     """The newest command line, with the plugin."""
-    paths = command_line.found()
-    newest = max(paths, key=lambda path: [int(n) for n in command_line.version_of(path).split(".")])
-    made = Cli(newest, engine.host, tmp_path_factory.mktemp("compose-config"))
+    made = newest_cli(engine.host, tmp_path_factory.mktemp("compose-config"))
     if not made.plug("docker-compose"):
         pytest.skip("CONFORMANCE_PLUGINS names no folder with docker-compose")
     return made

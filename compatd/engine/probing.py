@@ -72,14 +72,16 @@ class Prober:
         options = {"Cmd": words, "AttachStdout": True, "AttachStderr": True}
         item = self._execs.register(container, options, b"")
         try:
-            sock = await asyncio.wait_for(self._execs.start(item, attached=True, console=None), _START_WAIT)
+            async with asyncio.timeout(_START_WAIT):
+                sock = await self._execs.start(item, attached=True, console=None)
         except TimeoutError:
             raise EngineError(f"timed out starting health check for container {container.id}") from None
         assert sock is not None
         output = LimitedOutput()
         with sock:
             try:
-                await asyncio.wait_for(_collect(sock, output, item), timeout / 1e9)
+                async with asyncio.timeout(timeout / 1e9):
+                    await _collect(sock, output, item)
             except TimeoutError:
                 await self._kill(item)
                 with contextlib.suppress(TimeoutError):  # dying probes must not pile up

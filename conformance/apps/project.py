@@ -9,12 +9,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from conformance import cli as command_line
 from conformance.apps import image
 from conformance.cli import Cli, Result
 from conformance.engine import Engine
 
 SHOP = Path(__file__).parent / "shop"
 LABEL = "com.docker.compose.project"
+
+
+def newest_cli(host: str, config: Path) -> Cli:
+    """The newest command line found, with a configuration in that folder."""
+
+    def release(path: str) -> list[int]:
+        return [int(number) for number in command_line.version_of(path).split(".")]
+
+    return Cli(max(command_line.found(), key=release), host, config)
 
 
 def import_image(engine: Engine) -> str:

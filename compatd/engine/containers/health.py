@@ -103,12 +103,15 @@ class Health:
 
     async def _monitor(self, container: Container) -> None:
         state, check = container.state, container.config["Healthcheck"]
-        while state.health is not None:
+        this = asyncio.current_task()
+        # A cancellation may get lost in what a probe waits for, when both come at once (asyncio.wait_for).
+        while state.health is not None and self._tasks.get(container.id) is this:
             ran_for = now() - state.started_at
             await asyncio.sleep(interval(check, state.health["Status"], ran_for) / SECOND)
             began = now()
             result = await self._result(container, check, began)
-            self._noted(container, check, result, began - state.started_at)
+            if self._tasks.get(container.id) is this:
+                self._noted(container, check, result, began - state.started_at)
 
     async def _result(self, container: Container, check: Json, began: int) -> Json:
         words = command(container.config)

@@ -179,6 +179,38 @@ def test_no_probes_while_paused_or_ended(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_a_probe_that_takes_its_cancellation_for_an_answer(tmp_path: Path) -> None:
+    """As one does that ends at the same moment as its container; the monitor ends all the same."""
+
+    async def scenario(world: World) -> None:
+        asked = 0
+
+        async def deaf(container: Any, words: list[str], timeout: int) -> tuple[int, str]:
+            nonlocal asked
+            asked += 1
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                if asked > 1:
+                    raise
+            return 0, ""
+
+        world.containers.health.probe = deaf
+        container_id = await world.create(Healthcheck=CHECK)
+        await world.containers.start(container_id)
+        while not asked:
+            await asyncio.sleep(0.001)
+        await world.containers.kill(container_id)
+        container = world.containers.find(container_id)
+        while container.state.running:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.02)
+        assert asked == 1
+        assert container.state.health and container.state.health["Status"] == "unhealthy"
+
+    play(tmp_path, scenario)
+
+
 def test_none_means_no_health(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
         Probe(world, 0)
