@@ -302,3 +302,33 @@ def test_pull_never(engine: Engine, cli: Cli) -> None:
     done = cli("run", "--rm", "--pull", "never", engine.prefix + "/nope", "true", check=False)
     assert done.code == 125
     assert "No such image" in done.err or "Unable to find image" in done.err
+
+
+@pytest.mark.operation(*RUN)
+def test_unconfined_system_paths(engine: Engine, cli: Cli) -> None:
+    """The command line turns that into empty lists: nothing is masked or read-only for that."""
+    script = "grep -c ' /proc/' /proc/mounts"
+    assert int(cli.text("run", "--rm", engine.image, "sh", "-c", script)) > 5
+    done = cli(
+        "run",
+        "--rm",
+        "--security-opt",
+        "systempaths=unconfined",
+        engine.image,
+        "sh",
+        "-c",
+        script,
+        check=False,
+    )
+    assert (done.out, done.code) == ("0\n", 1)
+
+
+@pytest.mark.operation(*RUN)
+@pytest.mark.since("1.42")
+def test_builtin_seccomp_profile(engine: Engine, cli: Cli) -> None:
+    script = "grep Seccomp: /proc/self/status"
+    for profile, mode in (("builtin", "2"), ("unconfined", "0")):
+        text = cli.text(
+            "run", "--rm", "--security-opt", f"seccomp={profile}", engine.image, "sh", "-c", script
+        )
+        assert text.split() == ["Seccomp:", mode]

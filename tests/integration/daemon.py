@@ -75,7 +75,8 @@ class Daemon:
             *("--data-root", str(self.data_root)),
             *("--exec-root", str(self.exec_root)),
             *("--pidfile", str(self.folder / "docker.pid")),
-            *("--cgroup-parent", self.cgroup_parent),
+            # by folders also where systemd could: its slices would be the whole machine's
+            *("--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", self.cgroup_parent),
             *self.options,
         ]
 

@@ -90,8 +90,8 @@ def test_runtimes_that_are_not_there(daemon: Daemon) -> None:
     assert "/nonexistent/runtime: no such file or directory" in error.value.args[1]
 
 
-def test_crun_works_or_says_why_not(daemon: Daemon) -> None:
-    """crun 1.8 refuses cgroups in hybrid mode; its words have to arrive, without runc's name."""
+def test_cruns_own_words_arrive(daemon: Daemon) -> None:
+    """crun 1.8 refuses cgroups in hybrid mode: it says so, without runc's name."""
     if not CRUN:
         pytest.skip("crun is not installed")
     try:
@@ -100,3 +100,42 @@ def test_crun_works_or_says_why_not(daemon: Daemon) -> None:
         text = error.args[1]
         assert "cgroups in hybrid mode not supported" in text
         assert "runc" not in text
+
+
+@pytest.fixture(scope="module")
+def pure() -> Iterator[Daemon]:
+    """A daemon that sees no cgroup v2 hierarchy beside v1's, with crun for all."""
+    if not CRUN:
+        pytest.skip("crun is not installed")
+    daemon = Daemon(Path(tempfile.mkdtemp(prefix="compatd-it-")), "--default-runtime", "crun")
+    script = 'if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi; exec "$@"'
+    daemon.prefix = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script, "sh"]
+    try:
+        daemon.start()
+        daemon.image()
+        yield daemon
+    finally:
+        daemon.destroy()
+
+
+def test_crun(pure: Daemon) -> None:
+    assert ended(pure, "") == "hello"
+    before = pure.at_rest()
+    container = pure.run(["sleep", "1000"], HostConfig={"Memory": 64 << 20, "PidsLimit": 9})
+    pid = pure.inspect(container)["State"]["Pid"]
+    assert container in Path(f"/proc/{pid}/cgroup").read_text()
+    pure.call("POST", f"/containers/{container}/pause")
+    assert pure.inspect(container)["State"]["Status"] == "paused"
+    pure.call("DELETE", f"/containers/{container}?force=1")
+    assert pure.at_rest() == before
+
+
+def test_the_hosts_network_is_named_by_its_path(pure: Daemon) -> None:
+    """As dockerd names it: crun then takes sysctls for it, which it refuses without."""
+    host = {"NetworkMode": "host", "Sysctls": {"net.ipv4.ip_default_ttl": "77"}}
+    container = pure.run(["cat", "/proc/sys/net/ipv4/ip_default_ttl"], HostConfig=host)
+    try:
+        pure.call("POST", f"/containers/{container}/wait")
+        assert pure.logs(container) == b"77\n"
+    finally:
+        pure.call("DELETE", f"/containers/{container}?force=1")
