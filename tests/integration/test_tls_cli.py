@@ -47,8 +47,42 @@ class Clients:
         return done
 
 
-@pytest.fixture(scope="module")
-def clients() -> Iterator[Clients]:
+class Real(Daemon):
+    """Debian's dockerd, which all but the tests of our own bounds is held against, too."""
+
+    def __init__(self, folder: Path, options: list[str]) -> None:
+        self.folder = folder
+        program = folder / "dockerd"
+        program.write_text(f'#!/bin/sh\nexec /usr/sbin/dockerd {" ".join(options)} "$@"\n')
+        program.chmod(0o755)
+        self._script("start", DOCKERD=str(program))
+        known = dict(line.split()[1].split("=", 1) for line in self._script("env").splitlines())
+        self.host, self.name = known["DOCKER_HOST"], known["CONFORMANCE_NETNS"]
+        self.socket = self.host.removeprefix("unix://")
+
+    def _script(self, word: str, **environment: str) -> str:
+        return real_dockerd(word, self.folder, **environment)
+
+
+def real_dockerd(word: str, folder: Path, **environment: str) -> str:
+    """`scripts/real-dockerd`, and what it prints."""
+    script = Path(__file__).parents[2] / "scripts/real-dockerd"
+    command = [str(script), word, str(folder)]
+    env = {**os.environ, **environment}
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=180, check=True, env=env).stdout
+
+
+@contextlib.contextmanager
+def real_daemon(options: list[str]) -> Iterator[Daemon]:
+    folder = Path(tempfile.mkdtemp(prefix="rd-tls-"))
+    try:
+        yield Real(folder, options)
+    finally:
+        real_dockerd("clean", folder)
+
+
+@pytest.fixture(scope="module", params=["ours", "real"])
+def clients(request: pytest.FixtureRequest) -> Iterator[Clients]:
     with tempfile.TemporaryDirectory() as name:
         folder = certs.make(Path(name))
         for who in ("client", "stranger"):
@@ -57,8 +91,9 @@ def clients() -> Iterator[Clients]:
             for what in ("cert", "key"):
                 (folder / who / f"{what}.pem").symlink_to(folder / f"{who}-{what}.pem")
         files = ("--tlscacert", folder / "ca.pem", "--tlscert", folder / "server-cert.pem")
-        options = map(str, (*files, "--tlskey", folder / "server-key.pem"))
-        with running_daemon("-H", f"tcp://{SECURE}", "--tlsverify", *options) as daemon:
+        options = list(map(str, (*files, "--tlskey", folder / "server-key.pem", "--tlsverify")))
+        options += ["-H", f"tcp://{SECURE}"]
+        with real_daemon(options) if request.param == "real" else running_daemon(*options) as daemon:
             daemon.image()
             daemon.run(["sleep", "1000"], "here")
             yield Clients(daemon, folder)
@@ -156,6 +191,7 @@ def test_tls_without_verification_lets_everybody_in_and_says_so() -> None:
             assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("clients", ["ours"], indirect=True)
 def test_idle_connections_do_not_keep_others_out(clients: Clients) -> None:
     script = (
         "import socket,sys,time\n"
