@@ -33,10 +33,16 @@ def test_remove_keeps_the_data() -> None:
 
 def test_purge_leaves_nothing() -> None:
     sh("DEBIAN_FRONTEND=noninteractive apt-get purge -y compatd")
+    root = Path("/var/lib/docker")
+    if (root / "overlay2").exists():  # docker.io has run here: what is its own stays
+        assert not (root / "compatd").exists()
+        assert not list((root / "containers").iterdir())
+    else:
+        assert not root.exists()
     for path in (
-        *("/var/lib/docker", "/run/docker", "/run/docker.sock", "/run/docker.pid"),
+        *("/run/docker", "/run/docker.sock", "/run/docker.pid"),
         *("/etc/default/docker", "/etc/init.d/docker", "/usr/lib/compatd"),
         "/etc/systemd/system/multi-user.target.wants/docker.service",
     ):
         assert not Path(path).exists(), path
-    assert not sh("grep -c /var/lib/docker /proc/mounts", check=False).strip("0")
+    assert "/var/lib/docker" not in Path("/proc/mounts").read_text()
