@@ -159,6 +159,9 @@ def load(flags: dict[str, Any], file: str | None) -> Config:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     validate(config)
+    if not config.default_cgroupns_mode:
+        v2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+        config.default_cgroupns_mode = "private" if v2 else "host"
     if config.seccomp_profile == "builtin":
         config.seccomp_profile = ""
     config.labels = conflict_free_labels(config.labels)

@@ -32,7 +32,13 @@ ROWS = (
     option("labels", "labels", [], "Set key=value labels to the daemon", flag="label", reloads=True),
     option("features", "features", {}, "Enable feature in the daemon", flag="feature", reloads=True),
     option("experimental", "bool", False, "Enable experimental features"),
-    option("metrics-addr", "string", "", "Set default address and port to serve the metrics api on"),
+    option(
+        "metrics-addr",
+        "string",
+        "",
+        "Set default address and port to serve the metrics api on",
+        idle="metrics are not served yet; remove it",
+    ),
     option("min-api-version", "string", "", "Oldest API version that is served", on_line=False),
     # TLS
     option("tls", "bool", None, "Use TLS; implied by --tlsverify"),
