@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from compatd.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
+from compatd.engine.errors import EngineError, InvalidParameter, NotFound
 from compatd.engine.networks import (
     configuring,
     default_bridge,
@@ -26,6 +26,7 @@ from compatd.engine.networks.model import ContainerLike, Endpoint, Json, Move, N
 from compatd.engine.networks.names import Names, dns_names
 from compatd.engine.networks.publishing import Publishing
 from compatd.engine.networks.rules import Rules, table_name
+from compatd.engine.networks.sharing import share
 from runtime.net import nft
 
 log = logging.getLogger(__name__)
@@ -144,7 +145,7 @@ class Networks:
         self._free(container.id)
         mode = str(container.host_config.get("NetworkMode") or "default")
         if mode.startswith("container:"):
-            return self._share(container, mode.partition(":")[2])
+            return share(container, self._other(mode.partition(":")[2]))
         self.configure(container)
         if self._config.bridge == "none" and mode in ("default", "bridge"):
             container.config["NetworkDisabled"] = True  # as dockerd: it runs, without a network
@@ -167,20 +168,6 @@ class Networks:
             if relays := self._publishing.relays(sandbox.endpoints):
                 plan["relays"] = relays
         return NetworkLease(plan, documents.settings(sandbox.endpoints, sandbox.id, sandbox.key), holds)
-
-    def _share(self, container: ContainerLike, name: str) -> NetworkLease:
-        other = self._other(name)
-        if other.id == container.id:
-            raise EngineError("cannot join own network namespace")
-        if not other.pid:
-            state = getattr(getattr(other, "state", None), "status", "exited")
-            raise Conflict(
-                f"cannot join network namespace of a non running container: container {other.name} is {state}"
-            )
-        # As dockerd: from now on the container is called as the one whose network it shares.
-        for key in ("Hostname", "Domainname"):
-            container.config[key] = other.config.get(key, "")
-        return NetworkLease({"mode": "container", "pid": other.pid}, documents.settings([]))
 
     def _other(self, name: str) -> ContainerLike:
         other = self.find(name) if self.find is not None else None
@@ -250,7 +237,7 @@ class Networks:
         endpoint, holds, gone = self._joining.join(container, network, kept)
         container.networking[network.name] = kept
         self._up(container, endpoint)
-        files.connected(container, endpoint)
+        self._in_files(files.connected, container, endpoint)
         routes, relays = here.routes(self._joining.network_of), self._publishing.relays(here.endpoints)
         return Move(endpoint, self._part(endpoint), routes, holds, gone, relays)
 
@@ -268,9 +255,16 @@ class Networks:
         holds, gone = self._joining.leave(container, endpoint)
         container.networking.pop(network.name, None)
         self._down(endpoint)
-        files.disconnected(container, endpoint)
+        self._in_files(files.disconnected, container, endpoint)
         routes, relays = sandbox.routes(self._joining.network_of), self._publishing.relays(sandbox.endpoints)
         return Move(endpoint, None, routes, holds, gone, relays)
+
+    @staticmethod
+    def _in_files(change: Callable[..., None], container: ContainerLike, endpoint: Endpoint) -> None:
+        try:
+            change(container, endpoint)
+        except OSError as e:
+            log.warning("the hosts file of %s: %s", container.name, e)
 
     def left(self, move: Move) -> None:
         """After `leave`, when the container's interface is gone."""

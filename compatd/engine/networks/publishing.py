@@ -39,10 +39,9 @@ class Publishing:
         wanted = ports.requests(
             container.host_config, first.exposed, _default_ip(network_of(first.network_id)), ipv6=self._ipv6
         )
-        for r in wanted:
-            key = f"{r.container_port}/{r.protocol}"
-            if key not in first.exposed:
-                first.exposed.append(key)
+        exposed = first.exposed
+        keys = [f"{r.container_port}/{r.protocol}" for r in wanted]
+        first.exposed = list(dict.fromkeys([*exposed, *keys]))
         holds: list[socket.socket] = []
         try:
             for request in wanted:
@@ -52,6 +51,7 @@ class Publishing:
             for sock in holds:
                 sock.close()
             self.withdraw(sandbox)
+            first.exposed = exposed
             reason = e.message if isinstance(e, EngineError) else str(e)
             raise EngineError(
                 f"driver failed programming external connectivity on endpoint {first.container_name} "

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -115,7 +116,7 @@ class World:
     def container(
         name: str, on: dict[str, Any] | None = None, folder: Any = None, **host_config: Any
     ) -> SimpleNamespace:
-        which = container(name, folder, **host_config)
+        which = container(name, folder or Path("/nonexistent"), **host_config)
         which.networking = dict(on or {})
         return which
 
