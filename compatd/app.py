@@ -60,7 +60,7 @@ def run(config: Config, flags: dict[str, Any], file: str | None) -> int:
     try:
         if pid_path:
             pidfile.write(pid_path)
-    except (pidfile.PidFileError, OSError) as error:
+    except pidfile.PidFileError as error:
         print(error, file=sys.stderr)
         return 1
     try:

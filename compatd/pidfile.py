@@ -9,19 +9,33 @@ class PidFileError(Exception):
 
 
 def write(path: Path) -> None:
-    """Write our PID. Raises PidFileError when the process that the file names is alive, OSError otherwise."""
+    """Write our PID. Raises PidFileError when the file names a living process, or cannot be written."""
     try:
-        pid = int(path.read_text().strip() or 0)
-    except (FileNotFoundError, ValueError):
-        pid = 0
-    if pid > 0 and pid != os.getpid() and _alive(pid):
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
         raise PidFileError(
-            f"failed to start daemon, ensure docker is not running or delete {path}: "
-            f"process with PID {pid} is still running"
-        )
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    path.write_text(str(os.getpid()))
-    path.chmod(0o644)
+            f"failed to create pidfile directory: mkdir {path.parent}: {_why(error)}"
+        ) from None
+    refusal = f"failed to start daemon, ensure docker is not running or delete {path}: "
+    try:
+        pid = _read(path)
+        if pid > 0 and pid != os.getpid() and _alive(pid):
+            raise PidFileError(f"{refusal}process with PID {pid} is still running")
+        path.write_text(str(os.getpid()))
+        path.chmod(0o644)
+    except OSError as error:
+        raise PidFileError(f"{refusal}open {path}: {_why(error)}") from None
+
+
+def _read(path: Path) -> int:
+    try:
+        return int(path.read_text().strip() or 0)
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _alive(pid: int) -> bool:

@@ -9,6 +9,7 @@ import os
 import socket
 import stat
 from pathlib import Path
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class UnixListener(socket.socket):
 def listen(address: str, *, group: str | None = "docker") -> list[socket.socket]:
     """Bound and listening, non-blocking sockets for one ``-H`` address.
 
-    address: ``unix:///path``, ``tcp://host:port`` (a host may have several addresses), ``fd://`` (all
+    address: ``unix:///path``, ``tcp://host:port`` (of a name the first IPv4 address), ``fd://`` (all
         sockets of LISTEN_FDS), ``fd://3`` (one by its number) or ``fd://name`` (by its name).
     group: owner group of a unix socket, by name or number; a missing default group is not an error.
     Raises OSError when the address can't be used, ValueError when it makes no sense.
@@ -118,11 +119,13 @@ def _tcp(rest: str) -> list[socket.socket]:
     if not port.isdigit():
         raise ValueError(f"invalid bind address (tcp://{rest}): no port")
     host = host.strip("[]")
-    found = socket.getaddrinfo(
-        host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_ADDRCONFIG
-    )
-    if not host:  # all addresses: one socket for both families where that works
-        found = sorted(found, key=lambda info: info[0] != socket.AF_INET6)[:1]
+    try:
+        found = socket.getaddrinfo(host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise OSError(error.errno, f"listen tcp: lookup {host}: {error.strerror}") from None
+    # All addresses: one socket for both families. Of a name's addresses the first of IPv4, as Go does it.
+    first = socket.AF_INET if host else socket.AF_INET6
+    found = sorted(found, key=lambda info: info[0] != first)[:1]
     sockets: list[socket.socket] = []
     try:
         for family, kind, protocol, _, where in dict.fromkeys(found):
@@ -135,7 +138,7 @@ def _tcp(rest: str) -> list[socket.socket]:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if host else 0)
-            sock.bind(where)
+            _bind(sock, where)
             sock.listen(BACKLOG)
             sock.setblocking(False)
     except BaseException:
@@ -143,6 +146,16 @@ def _tcp(rest: str) -> list[socket.socket]:
             sock.close()
         raise
     return sockets
+
+
+def _bind(sock: socket.socket, where: tuple[Any, ...]) -> None:
+    """Raises OSError with the text of Go's net.Listen."""
+    try:
+        sock.bind(where)
+    except OSError as error:
+        host = f"[{where[0]}]" if ":" in where[0] else where[0]
+        why = (error.strerror or "").lower()
+        raise OSError(error.errno, f"listen tcp {host}:{where[1]}: bind: {why}") from None
 
 
 def _inherited(rest: str) -> list[socket.socket]:

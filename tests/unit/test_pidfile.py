@@ -36,3 +36,16 @@ def test_living_daemon_is_named(tmp_path: Path) -> None:
         pidfile.write(path)
     pidfile.remove(path)
     assert path.exists()
+
+
+def test_what_cannot_be_written_is_told_as_dockerd_does(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(pidfile.PidFileError) as error:
+        pidfile.write(tmp_path / "file" / "docker.pid")
+    assert str(error.value) == f"failed to create pidfile directory: mkdir {tmp_path}/file: file exists"
+    with pytest.raises(pidfile.PidFileError) as error:
+        pidfile.write(tmp_path)
+    assert str(error.value) == (
+        f"failed to start daemon, ensure docker is not running or delete {tmp_path}: "
+        f"open {tmp_path}: is a directory"
+    )
