@@ -114,3 +114,22 @@ def test_info_by_cli(engine: Engine, cli: Cli) -> None:
         cli.text("info", "--format", "{{.OSType}}/{{.ServerVersion}}") == f"linux/{engine.version['Version']}"
     )
     assert "Server Version: " + engine.version["Version"] in cli.text("info")
+
+
+@pytest.mark.operation("SystemInfo")
+def test_info_for_the_oldest_clients(engine: Engine) -> None:
+    if version(engine.min_api) > version("1.24"):
+        pytest.skip(f"this engine serves no API older than {engine.min_api}")
+    found, newer = (engine.wire.get("/info", version=api) for api in ("1.24", "1.25"))
+    names = [option.split(",")[0].removeprefix("name=") for option in newer["SecurityOptions"]]
+    assert found["SecurityOptions"] == names and "seccomp" in names
+    assert found["ExecutionDriver"] == "<not supported>" and "ExecutionDriver" not in newer
+
+
+@pytest.mark.operation("ImageList")
+def test_no_digests_for_old_clients(engine: Engine) -> None:
+    for api, digests in (("1.41", None), ("1.43", []), ("1.45", [])):
+        if engine.at_least(api):
+            filters = {"reference": [engine.image]}
+            (found,) = engine.wire.get("/images/json", version=api, filters=filters)
+            assert (found["RepoTags"], found["RepoDigests"]) == ([engine.image], digests)

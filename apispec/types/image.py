@@ -12,9 +12,11 @@ def _uncounted(image: dict[str, Any]) -> None:
 
 
 def _none_for_untagged(image: dict[str, Any]) -> None:
-    """Until 1.42 an image without a name was shown with one made up."""
-    if not image.get("RepoTags") and not image.get("RepoDigests"):
-        image["RepoTags"], image["RepoDigests"] = ["<none>:<none>"], ["<none>@<none>"]
+    """Until 1.42 an image without a name was shown with one made up, and empty lists were null."""
+    tags, digests = image.get("RepoTags"), image.get("RepoDigests")
+    if not tags and not digests:
+        tags, digests = ["<none>:<none>"], ["<none>@<none>"]
+    image["RepoTags"], image["RepoDigests"] = tags or None, digests or None
 
 
 _UNSET = {

@@ -1,7 +1,17 @@
 """What ``/info`` tells."""
 
+from typing import Any
+
 from apispec.model import Anything, Bool, Enum, Field, Int, Int64, ListOf, MapOf, String, Struct
 from apispec.types import registry, swarm
+
+
+def _names_only(info: dict[str, Any]) -> None:
+    """Until 1.24 security options were words, and there was a field for what drove containers then."""
+    options = (dict(p.split("=", 1) for p in o.split(",")) for o in info.get("SecurityOptions") or [])
+    info["SecurityOptions"] = [option["name"] for option in options]
+    info["ExecutionDriver"] = "<not supported>"
+
 
 Commit = Struct(
     "system.Commit",
@@ -142,4 +152,5 @@ Info = Struct(
     Containerd=Field(ContainerdInfo, since="1.46"),
     BridgeNfIptables=Field(Bool, until="1.49", older=False),
     BridgeNfIp6tables=Field(Bool, until="1.49", older=False),
+    legacy=(("1.24", _names_only),),
 )

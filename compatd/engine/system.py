@@ -97,6 +97,7 @@ class System:
         running, paused, stopped = self._counts()
         features, config = self._features, self._config
         found, faults = find_devices(config.cdi_folders)
+        pools = [{"Base": pool["base"], "Size": pool["size"]} for pool in config.default_address_pools]
         devices = [{"Source": "cdi", "ID": name} for name in sorted(found)]
         return {
             "ID": self.id,
@@ -165,10 +166,7 @@ class System:
             "RuncCommit": {"ID": ""},
             "InitCommit": {"ID": ""},
             "SecurityOptions": _security_options(features, config),
-            "DefaultAddressPools": [
-                {"Base": pool["base"], "Size": pool["size"]} for pool in config.default_address_pools
-            ]
-            or None,
+            **({"DefaultAddressPools": pools} if pools else {}),
             "FirewallBackend": {"Driver": "nftables"},
             "CDISpecDirs": config.cdi_folders,
             **({"DiscoveredDevices": devices} if devices else {}),

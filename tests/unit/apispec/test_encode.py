@@ -163,6 +163,14 @@ def test_images_were_not_counted_and_had_made_up_names() -> None:
     assert shown("SystemDataUsage", "1.40")["Images"][0]["Containers"] == 2
 
 
+def test_security_options_were_words() -> None:
+    value = {"SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"]}
+    answer = OPERATIONS["SystemInfo"]
+    old = gate(answer, dict(value), Version("1.24"))
+    assert old["SecurityOptions"] == ["seccomp", "cgroupns"] and old["ExecutionDriver"] == "<not supported>"
+    assert gate(answer, dict(value), Version("1.25"))["SecurityOptions"] == value["SecurityOptions"]
+
+
 def test_aliases_held_the_short_id() -> None:
     networks = shown("ContainerInspect", "1.44")["NetworkSettings"]["Networks"]
     assert networks["mine"]["Aliases"] == ["w", "0123456789ab", "box"]
