@@ -85,6 +85,7 @@ class Engine:
             await self.images.open()
         except StorageError as error:
             raise self._no_storage(error) from None
+        self.volumes.open(self.storage)
         await self.networks.open()
         await self.containers.open()
 

@@ -5,6 +5,7 @@ its folder while somebody uses it.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -19,8 +20,9 @@ from compatd.engine.timestamps import rfc3339
 from compatd.engine.volumemounts import VolumeMounts, unmount
 from compatd.engine.volumes_filters import ANONYMOUS, LISTS, PRUNES, Filters, check, matcher, prune_labels
 from compatd.engine.volumes_options import check_name, check_options
-from runtime.storage.base import remove
-from runtime.storage.volumemount import is_mounted
+from runtime.storage.base import Storage, remove
+from runtime.storage.quota import Quotas
+from runtime.storage.volumemount import is_mounted, volume_folders
 
 Json = dict[str, Any]
 logger = logging.getLogger(__name__)
@@ -57,6 +59,7 @@ class Volumes:
         self._users: dict[str, set[str]] = {}
         self._pruning = False
         self.mounts: VolumeMounts | None = None  # set by containers: who has a volume with options mounted
+        self.quotas: Quotas | None = None
         self._look_around()
 
     def _look_around(self) -> None:
@@ -71,6 +74,17 @@ class Volumes:
                 options = Path(entry.path, "opts.json")  # another engine's, which knows what to mount there
                 if Path(entry.path, "_data").is_dir() and not options.exists():
                     self._add(entry.name, None, None, entry.stat().st_ctime_ns)
+
+    def open(self, storage: Storage) -> None:
+        """Whether volumes can be limited; with the storage's quotas when both are on one file system.
+
+        For then they share the numbers of projects, too. Call it after the storage has been opened.
+        """
+        if self._root.stat().st_dev == storage.rw.stat().st_dev:
+            self.quotas = storage.quotas
+            return
+        with contextlib.suppress(OSError):
+            self.quotas = Quotas(self._root, [Path(folder) for folder in volume_folders(str(self._root))])
 
     def create(
         self,
@@ -93,13 +107,19 @@ class Volumes:
             return self._volumes[name]
         try:
             check_name(name)
-            check_options(options or {})
+            size = check_options(options or {}, quotas=self.quotas is not None)
         except InvalidParameter as error:
             raise InvalidParameter(f"create {name}: {error.message}") from None
         data = self._root / name / "_data"
         data.mkdir(mode=0o755, parents=True, exist_ok=True)
         data.chmod(0o755)
         data.parent.chmod(0o701)
+        if size and self.quotas:
+            try:
+                self.quotas.limit(data, size)
+            except OSError as error:
+                self._discard(data.parent)
+                raise EngineError(f"create {name}: failed to set quota limit: {error.strerror}") from None
         document = self._add(name, options, labels, time.time_ns())
         self._events.emit("volume", "create", name, {"driver": "local"})
         return document

@@ -25,12 +25,12 @@ def check_name(name: str) -> None:
         )
 
 
-def check_options(options: dict[str, str]) -> None:
-    """Raise InvalidParameter for options of the driver (`type`, `device`, `o`, `size`) that cannot be right.
+def check_options(options: dict[str, str], *, quotas: bool) -> int:
+    """How many bytes the volume may take, 0: any number, by its options (`type`, `device`, `o`, `size`).
 
-    A size of more than nothing needs project quotas, which are not built: refused as dockerd refuses it where
-    the file system has none.
+    quotas: whether the file system has project quotas. Raises InvalidParameter for what cannot be right.
     """
+    size = 0
     for option in options:
         if option not in _OPTIONS:
             raise InvalidParameter(f'invalid option: "{option}"')
@@ -41,12 +41,13 @@ def check_options(options: dict[str, str]) -> None:
             size = parse_bytes(options["size"])
         except ValueError as error:
             raise InvalidParameter(str(error)) from None
-        if size > 0:
+        if size > 0 and not quotas:
             raise InvalidParameter("quota size requested but no quota support")
     for option, others in _NEEDED.items():
         for other in others:
             if option in options and other not in options:
                 raise InvalidParameter(f'missing required option: "{other}"')
+    return size
 
 
 def _check_cifs(device: str) -> None:

@@ -32,6 +32,7 @@ from typing import Any
 from runtime.storage import initlayer
 from runtime.storage.quota import Quotas
 from runtime.storage.tree import OPEN_DIRECTORY, empty
+from runtime.storage.volumemount import volume_folders
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class Storage:
         self.make_folders()
         try:
             taken = [path for folder in (self.rw, self.tmp) for path in folder.iterdir() if path.is_dir()]
+            taken += map(Path, volume_folders(str(self.root.parent / "volumes")))
             self.quotas = Quotas(self.rw, taken)
         except OSError as error:
             if self.size:

@@ -18,11 +18,36 @@ if TYPE_CHECKING:
 
 def is_mounted(path: str, mountinfo: str = "/proc/self/mountinfo") -> bool:
     """Whether something is mounted on that very path (absolute, without links)."""
+    return _escaped(path) in _mount_points(mountinfo)
+
+
+def volume_folders(place: str) -> list[str]:
+    """The folders `_data` of all volumes below `place` that are on its own file system.
+
+    One that something is mounted on is not even looked at: a network's file system may hang.
+    """
+    if not os.path.isdir(place):
+        return []
+    mounted = _mount_points()
+    found = []
+    for entry in os.scandir(os.path.realpath(place)):
+        folder = os.path.join(entry.path, "_data")
+        if _escaped(folder) not in mounted and os.path.isdir(folder) and not os.path.islink(folder):
+            found.append(folder)
+    return found
+
+
+def _mount_points(mountinfo: str = "/proc/self/mountinfo") -> set[bytes]:
+    with open(mountinfo, "rb") as file:
+        return {line.split(b" ", 5)[4] for line in file}
+
+
+def _escaped(path: str) -> bytes:
+    """As mountinfo writes it."""
     wanted = os.fsencode(path)
     for old, escape in ((b"\\", b"\\134"), (b" ", b"\\040"), (b"\t", b"\\011"), (b"\n", b"\\012")):
         wanted = wanted.replace(old, escape)
-    with open(mountinfo, "rb") as file:
-        return any(line.split(b" ", 5)[4] == wanted for line in file)
+    return wanted
 
 
 def run(arguments: dict[str, Any], fds: list[int]) -> dict[str, Any]:

@@ -94,6 +94,39 @@ def test_options_that_are_refused(world: World, options: dict[str, str], text: s
     assert world.names() == [] and not (world.root / "volumes/aa").exists()
 
 
+def test_a_size_is_kept_by_a_quota(world: World) -> None:
+    limits: list[tuple[str, int]] = []
+    world.volumes.quotas = SimpleNamespace(limit=lambda folder, size: limits.append((str(folder), size)))  # type: ignore[assignment]
+    volume = world.volumes.create("aa", options={"size": "5m"})
+    assert limits == [(volume["Mountpoint"], 5 << 20)]
+    world.volumes.create("bb", options={"size": "0"})
+    world.volumes.create("cc")
+    assert len(limits) == 1
+
+    def fail(folder: Path, size: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    world.volumes.quotas = SimpleNamespace(limit=fail)  # type: ignore[assignment]
+    with pytest.raises(EngineError, match="create dd: failed to set quota limit: Input/output error"):
+        world.volumes.create("dd", options={"size": "5m"})
+    assert world.names() == ["aa", "bb", "cc"] and not (world.root / "volumes/dd").exists()
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_whose_quotas(world: World, monkeypatch: pytest.MonkeyPatch, same: bool) -> None:
+    """One count of projects for a file system: two would give one number twice."""
+    asked: list[Any] = []
+    monkeypatch.setattr(module, "Quotas", lambda folder, taken: asked.append((folder, taken)) or "own")
+    data = Path(world.volumes.create("aa")["Mountpoint"])
+    elsewhere = Path("/proc")  # a file system that is certainly another one
+    storage: Any = SimpleNamespace(quotas="shared", rw=world.root if same else elsewhere)
+    world.volumes.open(storage)
+    if same:
+        assert (world.volumes.quotas, asked) == ("shared", [])
+    else:
+        assert (world.volumes.quotas, asked) == ("own", [(world.root / "volumes", [data])])
+
+
 def test_a_size_of_nothing_is_no_limit(world: World) -> None:
     assert world.volumes.create("aa", options={"size": "0"})["Options"] == {"size": "0"}
 

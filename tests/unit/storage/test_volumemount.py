@@ -35,3 +35,18 @@ def test_passwords_are_not_told() -> None:
 def test_a_volume_without_device(tmp_path: Path) -> None:
     answer = volumemount.run({"type": "tmpfs", "device": "", "o": "", "path": str(tmp_path)}, [])
     assert answer == {"error": "missing device in volume options"}
+
+
+def test_folders_of_volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither what is mounted, nor a link, nor what is no volume."""
+    for name in ("plain", "with space", "mounted"):
+        (tmp_path / name / "_data").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link/_data").symlink_to(tmp_path)
+    points = {str(tmp_path / "mounted/_data").encode()}
+    monkeypatch.setattr(volumemount, "_mount_points", lambda: points)
+    found = sorted(volumemount.volume_folders(str(tmp_path)))
+    assert found == [str(tmp_path / "plain/_data"), str(tmp_path / "with space/_data")]
+    assert volumemount.volume_folders(str(tmp_path / "no-such")) == []
