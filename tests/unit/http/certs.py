@@ -7,7 +7,7 @@ _KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
 
 
 def make(folder: Path) -> Path:
-    """`ca.pem`; `<name>-cert.pem` and `<name>-key.pem` for server, client, and a stranger to that authority."""
+    """`ca.pem`; `<name>-cert.pem` and `-key.pem` for server, client, and a stranger to that authority."""
     _authority(folder, "ca")
     _authority(folder, "other")
     _signed(folder, "server", "ca", "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth")
