@@ -115,13 +115,17 @@ def test_passed_on_by_cli(engine: Engine, cli: Cli) -> None:
 def test_not_passed_on_by_cli(engine: Engine, cli: Cli) -> None:
     """`--sig-proxy=false`: the signal ends the client, and the program never hears of it."""
     container = trapping(engine, "HUP")
-    with cli.popen("attach", "--no-stdin", "--sig-proxy=false", container) as process:
-        try:
-            until(lambda: _attached(engine, container))
-            process.send_signal(signal.SIGHUP)
-            assert process.wait(30) == -signal.SIGHUP
-        finally:
-            process.kill()
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup the client would ignore it, too
+    try:
+        with cli.popen("attach", "--no-stdin", "--sig-proxy=false", container) as process:
+            try:
+                until(lambda: _attached(engine, container))
+                process.send_signal(signal.SIGHUP)
+                assert process.wait(30) == -signal.SIGHUP
+            finally:
+                process.kill()
+    finally:
+        signal.signal(signal.SIGHUP, before)
     assert engine.state(container)["Running"]
     assert "got" not in engine.logs(container)[0]
 
