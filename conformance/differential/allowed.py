@@ -88,6 +88,7 @@ TEXTS = [
     _text("logs: *neither", ".* choose at least one stream", "must specify at least one of .*", "29.4.0"),
     _text("prune: bad time", '(failed to parse .*): "x"', r'\1: invalid timestamp "x": .*', "29.4.0"),
     _text("parameters: bad *", "strconv.Atoi: .*", 'invalid resize (height|width) "x": .*', "28.0.0"),
+    _text("volumes_refused: *", "(.*) CreateOptions(.*)", r"\1 CreateRequest\2", "29.0.0"),
     _text("parameters: too new", "(.*)1[.]45", r"\1[1][.]56", "our API is newer"),
     _text(
         "starts: work dir*", "lstat <folder>: (.*)", r"lstat /.*: \1", "differences: no folder of the host"

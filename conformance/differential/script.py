@@ -2,7 +2,14 @@
 
 from collections.abc import Callable
 
-from conformance.differential import script_errors, script_files, script_life, script_lists, script_streams
+from conformance.differential import (
+    script_errors,
+    script_files,
+    script_life,
+    script_lists,
+    script_streams,
+    script_volumes,
+)
 from conformance.differential.recorder import Recorder
 
 PARTS: list[Callable[[Recorder], None]] = [
@@ -21,6 +28,7 @@ PARTS: list[Callable[[Recorder], None]] = [
     script_lists.lists,
     script_lists.others,
     script_lists.versions,
+    *script_volumes.PARTS,
     script_files.logs,
     script_files.archives,
     script_files.commits,
