@@ -1,5 +1,6 @@
 """The engine's networks, and what each container has of them."""
 
+import copy
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -252,10 +253,11 @@ class Networks:
         endpoint = sandbox.on(network.id) if sandbox is not None else None
         if sandbox is None or endpoint is None:
             raise EngineError(f"container {container.id} is not connected to network {network.name}")
+        former = copy.copy(endpoint)  # it loses its addresses
         holds, gone = self._joining.leave(container, endpoint)
         container.networking.pop(network.name, None)
         self._down(endpoint)
-        self._in_files(files.disconnected, container, endpoint)
+        self._in_files(files.disconnected, container, former)
         routes, relays = sandbox.routes(self._joining.network_of), self._publishing.relays(sandbox.endpoints)
         return Move(endpoint, None, routes, holds, gone, relays)
 
@@ -369,7 +371,7 @@ class Networks:
         used = {e.network_id for e in self._joining.all()}
         wanted = filters.check(given or {})
         found = [n for n in self._catalog if filters.matches(n, wanted, in_use=n.id in used)]
-        return [self._detailed(n) if detailed else documents.network(n) for n in found]
+        return [self._with_containers(n) if detailed else documents.network(n) for n in found]
 
     def inspect(self, term: str, scope: str = "") -> Json:
         """A network by ID, name or the ID's beginning, with `Containers` and `Status`.
@@ -379,12 +381,9 @@ class Networks:
         network = self._catalog.resolve(term)
         if scope and network.scope != scope:
             raise NotFound(f"network {term} not found")
-        return self._detailed(network)
+        return {**self._with_containers(network), "Status": {"IPAM": self._addressing.status(network)}}
 
-    def _detailed(self, network: Network) -> Json:
+    def _with_containers(self, network: Network) -> Json:
         here = self._joining.on(network.id)
-        return {
-            **documents.network(network),
-            "Containers": documents.attached((e, e.container_name) for e in here),
-            "Status": {"IPAM": self._addressing.status(network)},
-        }
+        attached = documents.attached((e, e.container_name) for e in here)
+        return {**documents.network(network), "Containers": attached}
