@@ -53,6 +53,8 @@ FIELDS = [
     Allowed("*", f"{_NETWORK}.*", rf"(None|0|False|''|\[\]) → {ABSENT}", "29.0.0: not without a bridge"),
     Allowed("*", f"{_NETWORK}.Sandbox*", "'<(id|sandbox)>' → ''", "27.0.1: forgotten at the end"),
     Allowed("*", "body*.Networks.*.GwPriority", f"{ABSENT} → 0", "28.0.0 (API 1.48)"),
+    Allowed("*", "body*.EnableIPv4", f"{ABSENT} → True", "28.0.0"),
+    Allowed("networks: list *", "body*.Containers", rf"\{{\}} → {ABSENT}", "29.0.0: of a network alone"),
     Allowed("*", "body.Config.OnBuild", f"None → {ABSENT}", "29.0.0: left out when empty"),
     Allowed("*", "body.HostConfig.PortBindings", r"None → \{\}", "29.1.2"),
     Allowed("*", "body.HostConfig.MaskedPaths", r"\[.*\] → \[.*'/proc/interrupts'.*\]", "28.0.2"),
@@ -67,6 +69,13 @@ FIELDS = [
 
 TEXTS = [
     _text("starts: network*", "(.*)", r"failed to set up container networking: \1", "28.0.1"),
+    _text(
+        "endpoints: remove in use",
+        "(.*) id <one> has (.*)",
+        r'\1 has \2 \(name:"df-on-one" id:".*"\)',
+        "29.0.0",
+    ),
+    _text("endpoints: start*", "(.*)", r"failed to set up container networking: \1", "28.0.1"),
     _refused("long host name", 'hostname "h*" is too long .*', "29.7.0"),
     _refused("port", 'invalid port specification: "80/nope"', "29.0.0"),
     _text(

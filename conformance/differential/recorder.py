@@ -158,6 +158,9 @@ class Recorder:
         for container in self.wire.get("/containers/json", all=True):
             if any(name.startswith("/" + PREFIX) for name in container["Names"] or []):
                 self.wire.request("DELETE", f"/containers/{container['Id']}", force=True, v=True)
+        for network in self.wire.get("/networks"):
+            if network["Name"].startswith(PREFIX):
+                self.wire.request("DELETE", f"/networks/{network['Id']}")
         for volume in self.wire.get("/volumes")["Volumes"] or []:
             if volume["Name"].startswith(PREFIX):
                 self.wire.request("DELETE", f"/volumes/{volume['Name']}", force=True)

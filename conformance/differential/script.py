@@ -7,6 +7,7 @@ from conformance.differential import (
     script_files,
     script_life,
     script_lists,
+    script_networks,
     script_streams,
     script_volumes,
 )
@@ -32,6 +33,10 @@ PARTS: list[Callable[[Recorder], None]] = [
     script_files.logs,
     script_files.archives,
     script_files.commits,
+    script_networks.networks,
+    script_networks.endpoints,
+    script_networks.without_networks,
+    script_networks.networks_refused,
     script_errors.missing,
     script_errors.creates,
     script_errors.starts,
