@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from compatd.engine.images.model import Layer
 from compatd.store import Store
 from tests.integration.daemon import Daemon, running_daemon
 
@@ -145,9 +147,39 @@ def _unreadable_row(daemon: Daemon) -> None:
     store.close()
 
 
+def _layer_of_no_image(daemon: Daemon) -> None:
+    """All of a layer is there, and nobody has it."""
+    name = "f" * 64
+    root = _root(daemon)
+    (root / "layers" / name / "diff").mkdir(parents=True)
+    (root / "layers" / name / "recipe").touch()
+    (root / "l" / name[:26]).symlink_to(f"../layers/{name}/diff")
+    (root / "l" / f"{name[:26]}i").symlink_to(f"../layers/{name}/init")
+    layer = Layer(f"sha256:{name}", f"sha256:{name}", "", 0, f"sha256:{name}", 0, 0, "")
+    store = Store(root)
+    store.layers.put(layer.chain_id, layer.document())
+    store.close()
+
+
+def _stray_in_a_layer(daemon: Daemon) -> None:
+    (_first(_root(daemon) / "layers") / "odd").mkdir()
+
+
+def _stray_beside_a_root(daemon: Daemon) -> None:
+    (_first(_root(daemon) / "rw") / "odd").write_text("x")
+
+
+def _missing_work(daemon: Daemon) -> None:
+    shutil.rmtree(_first(_root(daemon) / "rw") / "work")
+
+
 @pytest.mark.parametrize(
     ("harm", "line"),
     [
+        (_layer_of_no_image, f"orphan: layer sha256:{'f' * 64}, which no image and no container has"),
+        (_stray_in_a_layer, "stray: layers/"),
+        (_stray_beside_a_root, "stray: rw/"),
+        (_missing_work, "missing: folder rw/"),
         (_orphan_layer, "orphan: folder layers/" + "a" * 64),
         (_orphan_blob, "orphan: blob " + "b" * 64),
         (_orphan_rw, "orphan: folder compatd/rw/" + "c" * 64),
@@ -171,6 +203,23 @@ def test_named_then_repaired_then_gone(stopped: Daemon, harm: Callable[[Daemon],
     code, lines = fsck(stopped, "--quiet", "--repair")
     assert (code, len(lines)) == (1, 1), lines
     assert lines[0].endswith("[repaired]")
+    assert fsck(stopped, "--quiet") == (0, [])
+
+
+@pytest.mark.parametrize("path", ["compatd/odd", "compatd/rw/odd", "containers/odd", "volumes/odd/odd"])
+def test_a_file_of_nobody_s_is_named_and_left(stopped: Daemon, path: str) -> None:
+    """Only a person can know what it is."""
+    stray = stopped.data_root / path
+    stray.mkdir(parents=True)
+    (stray / "file").write_bytes(b"x" * 50_000)
+    try:
+        code, lines = fsck(stopped, "--repair")
+        assert code == 4 and lines[0].startswith("stray: ") and lines[0].endswith(" [left]"), lines
+        orphans = next(line for line in lines if line.startswith("orphans"))
+        assert int(orphans.split()[1]) >= 50_000
+        assert (stray / "file").exists()
+    finally:
+        shutil.rmtree(stray if stray.parent.name != "odd" else stray.parent)
     assert fsck(stopped, "--quiet") == (0, [])
 
 

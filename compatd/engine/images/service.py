@@ -22,7 +22,7 @@ Rows = list[Json]
 Loaded = list[Image]
 Records = list[dict[str, str]]
 
-_CLOSE = 5.0
+_CLOSE = 10.0
 """How long an orderly end waits for files to be removed (seconds)."""
 
 
