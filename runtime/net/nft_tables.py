@@ -69,13 +69,15 @@ class Options(NamedTuple):
     """What the tables do beyond the networks.
 
     `router4`, `router6`: the host forwards what neither comes from nor goes to a container. `respect_host`:
-    what comes for a published port from another machine or a container goes to the host itself.
+    what comes for a published port from another machine or a container goes to the host itself; `relayed`:
+    so does what comes from containers of a network with icc off. There something has to relay it.
     `accept_mark`: packets with this mark (value, mask) may go to any container.
     """
 
     router4: bool = True
     router6: bool = True
     respect_host: bool = False
+    relayed: bool = False
     accept_mark: tuple[int, int] | None = None
 
 
@@ -244,7 +246,7 @@ def _rules(
     def rule(chain: str, text: str, *expressions: bytes) -> Request:
         return nf.new_rule(table, chain, list(expressions), text, family=family.number)
 
-    rules = [*_publish(family, rule), *_before(family, rule, options.respect_host)]
+    rules = [*_publish(family, rule), *_before(family, rule, options)]
     for network in networks:
         rules += _network_rules(family, network, rule)
     if family.version == 4:
@@ -276,7 +278,7 @@ def _publish(family: Family, rule: x.Rule) -> list[Request]:
     ]
 
 
-def _before(family: Family, rule: x.Rule, respect_host: bool) -> list[Request]:
+def _before(family: Family, rule: x.Rule, options: Options) -> list[Request]:
     loopback = x.address_in(family.destination, *family.loopback)
     elsewhere = x.address_in(family.destination, *family.loopback, equal=False)
     # What is translated must not have come from an address that is of use on its own link only.
@@ -292,7 +294,11 @@ def _before(family: Family, rule: x.Rule, respect_host: bool) -> list[Request]:
             x.drop(),
         )
     ]
-    if not respect_host:
+    if options.relayed and not options.respect_host:
+        # A bridge does not forward between isolated ports, and br_netfilter would have it do so.
+        apart = [x.meta(x.META_IIFNAME), x.meta(x.META_IIFNAME, x.REG_2), _lookup(APART)]
+        rules.append(rule("prerouting", "icc off: by the relay", *apart, x.verdict(nf.NFT_RETURN)))
+    if not options.respect_host:
         rules.append(rule("prerouting", "from outside and from containers", *elsewhere, *lasting, *local, go))
     # IPv6 packets from ::1 never leave the loopback interface, whatever the translation: a relay has them.
     own = [] if family.version == 4 else [*elsewhere, *lasting]
@@ -327,8 +333,9 @@ def _forward(
     both = [x.meta(x.META_IIFNAME), x.meta(x.META_OIFNAME, x.REG_2)]
     destination = x.payload(x.NETWORK_HEADER, family.destination, family.size)
     opened = [destination, *_port_key(family, family.size), _lookup(OPEN)]
-    ends = x.payload(x.NETWORK_HEADER, family.source, 2 * family.size)  # source and destination, side by side
-    linked = [ends, *_port_key(family, 2 * family.size), _lookup(LINKS)]
+    source = x.payload(x.NETWORK_HEADER, family.source, family.size)
+    target = x.payload(x.NETWORK_HEADER, family.destination, family.size, x.register(family.size))
+    linked = [source, target, *_port_key(family, 2 * family.size), _lookup(LINKS)]
     answers = [*x.ct_bits(x.CT_STATE, x.CT_ESTABLISHED_RELATED), x.accept()]
     published = [*x.ct_bits(x.CT_STATUS, x.IPS_DST_NAT), x.accept()]
     icmp = [x.meta(x.META_L4PROTO), x.compare(bytes((family.icmp,)))]

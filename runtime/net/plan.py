@@ -87,6 +87,7 @@ def configure(sock: NetlinkSocket, endpoints: list[dict[str, Any]]) -> list[dict
         name = e["name"]
         index = _index(name)
         _tame_ipv6(name, any(":" in a for a in e["addresses"]))
+        _announce(name, e)
         for key, value in (e.get("sysctls") or {}).items():
             write_sysctl(key.replace(".", "/").replace("IFNAME", name), value)
         requests += [rtnetlink.add_address(index, a) for a in e["addresses"]]
@@ -149,6 +150,17 @@ def _tame_ipv6(name: str, wanted: bool) -> None:
             write_sysctl(f"net.ipv6.conf.{name}.disable_ipv6", "1")
     except FileNotFoundError:
         pass  # a kernel without IPv6
+
+
+def _announce(name: str, e: dict[str, Any]) -> None:
+    """When the interface comes up the kernel tells the neighbours, who may know another one's MAC address
+    for an address that is used again. Not on layer 3, where nobody asks."""
+    if e.get("kind") == "ipvlan" and (e.get("mode") or "l2") != "l2":
+        return
+    if any(":" not in a for a in e["addresses"]):
+        write_sysctl(f"net/ipv4/conf/{name}/arp_notify", "1")
+    if any(":" in a for a in e["addresses"]):
+        write_sysctl(f"net/ipv6/conf/{name}/ndisc_notify", "1")
 
 
 def write_sysctl(key: str, value: str) -> None:

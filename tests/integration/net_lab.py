@@ -6,6 +6,7 @@ to the namespace that they were made in, so one thread can play all parts.
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import socket
@@ -117,13 +118,15 @@ class Lab:
                 ]
             )
             index = socket.if_nametoindex("uplink")
-            sock.run([rtnetlink.add_address(index, "198.51.100.1/24"), rtnetlink.set_link("uplink", up=True)])
+            sock.run([rtnetlink.add_address(index, a) for a in ("198.51.100.1/24", "2001:db8:100::1/64")])
+            sock.run([rtnetlink.set_link("uplink", up=True)])
         with self.inside(self.outside), rtnetlink.open_route() as sock:
             index = socket.if_nametoindex("eth0")
             sock.run(
                 [
                     rtnetlink.set_link("lo", up=True),
                     rtnetlink.add_address(index, "198.51.100.2/24"),
+                    rtnetlink.add_address(index, "2001:db8:100::2/64"),
                     rtnetlink.set_link("eth0", up=True),
                 ]
             )
@@ -194,7 +197,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 def serve(port: int, kind: int = socket.SOCK_STREAM, address: str = "0.0.0.0") -> socket.socket:
     """A server's socket in the present namespace."""
-    sock = socket.socket(socket.AF_INET, kind)
+    sock = socket.socket(family_of(address), kind)
     sock.settimeout(TIMEOUT)
     sock.bind((address, port))
     if kind == socket.SOCK_STREAM:
@@ -207,9 +210,7 @@ def talk(server: socket.socket, address: tuple[str, int], kind: int = socket.SOC
 
     Raises OSError when there is no way.
     """
-    with socket.socket(socket.AF_INET, kind) as client:
-        client.settimeout(TIMEOUT)
-        client.connect(address)
+    with connected(address, kind) as client:
         if kind == socket.SOCK_DGRAM:
             client.send(b"word")
             data, seen = server.recvfrom(100)
@@ -225,12 +226,42 @@ def talk(server: socket.socket, address: tuple[str, int], kind: int = socket.SOC
         return str(seen[0])
 
 
-def unreachable(address: tuple[str, int]) -> bool:
+def connected(address: tuple[str, int], kind: int) -> socket.socket:
+    """A client's socket. A new interface knows its neighbours in the kernel's own time, IPv6 above all."""
+    end = time.monotonic() + TIMEOUT
+    while True:
+        client = socket.socket(family_of(address[0]), kind)
+        client.settimeout(TIMEOUT)
+        try:
+            client.connect(address)
+        except OSError as e:
+            client.close()
+            if e.errno not in (errno.EHOSTUNREACH, errno.ENETUNREACH) or time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+            continue
+        return client
+
+
+def unreachable(address: tuple[str, int], source: str = "") -> bool:
     """Whether a TCP connection from the present namespace gets no answer or a refusal."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
+    with socket.socket(family_of(address[0]), socket.SOCK_STREAM) as client:
         client.settimeout(NO_ANSWER)
         try:
+            if source:
+                client.bind((source, 0))
             client.connect(address)
         except OSError:
             return True
     return False
+
+
+def family_of(address: str) -> socket.AddressFamily:
+    """Of a text."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def route(gateway: str, destination: str, link: str = "eth0") -> None:
+    """One more way in the present namespace."""
+    with rtnetlink.open_route() as sock:
+        sock.run([rtnetlink.add_route(socket.if_nametoindex(link), gateway, destination)])

@@ -38,6 +38,7 @@ class Rules:
         self._source = source
         self._forwards = bool(config.ip_forward)
         self._keeps_router = bool(getattr(config, "ip_forward_no_drop", False))
+        self._direct = bool(getattr(config, "allow_direct_routing", False))
         self._proxies = bool(getattr(config, "userland_proxy", True))
         self._table = table
         families = [4] if config.iptables else []
@@ -46,6 +47,7 @@ class Rules:
         self._families = tuple(families)
         self._options = nft.Options(
             respect_host=getattr(config, "firewall", "") == "respect-host",
+            relayed=self._proxies,
             accept_mark=parse_mark(getattr(config, "bridge_accept_fwmark", "") or ""),
         )
         self._lock = threading.RLock()
@@ -84,17 +86,13 @@ class Rules:
         else:
             self._options = self._options._replace(router6=forwards)
 
-    @property
-    def userland_families(self) -> tuple[int, ...]:
-        """The IP versions whose published ports the kernel does not translate for other machines."""
-        kernel = () if self._options.respect_host else self._families
-        return tuple(version for version in (4, 6) if version not in kernel)
-
     # Networks
 
     def networks_changed(self) -> None:
         """Writes the tables anew with the networks that there are now. Raises OSError."""
         networks = self._source.firewall_networks()
+        if self._direct:
+            networks = [n._replace(trusted=("*",)) for n in networks]
         with self._lock:
             self._networks = networks
             for network in networks:
@@ -195,11 +193,8 @@ class Rules:
         self._flows.finish()
 
     def relays(self, endpoints: Iterable[Endpoint]) -> list[tuple[str, str, int, str, int]]:
-        """Which of a container's published ports the kernel does not serve for everybody: protocol, host
-        address, host port, and the container's address and port to which the shim carries it.
-
-        IPv6 in any case: `::1` and link-local addresses cannot be translated, nor can IPv6 to IPv4.
-        """
+        """A container's published ports that the shim carries for those whom the kernel does not serve
+        (docs/firewall.md): protocol, host address, host port, and the container's address and port."""
         if not self._proxies and not self._options.respect_host:
             return []
         found = []
@@ -207,7 +202,7 @@ class Rules:
             for p in e.publications:
                 six = ":" in p.host_ip
                 target = (e.address6 or e.address) if six else e.address
-                if p.host_port and target and (six or 4 in self.userland_families):
+                if p.host_port and target:
                     found.append((p.protocol, p.host_ip, p.host_port, target, p.container_port))
         return found
 
