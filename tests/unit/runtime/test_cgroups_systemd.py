@@ -148,7 +148,7 @@ def test_the_limit_of_processes_waits_for_the_first(tmp_path: Path, monkeypatch:
     folder = Path(group.folders()[0])
     folder.mkdir(parents=True)
     for name in ("pids.max", "memory.max"):
-        (folder / name).write_text("max")
+        (folder / name).write_text("")
     home = tmp_path / "home"
     home.mkdir()
     (home / "cgroup.procs").write_text("")
@@ -156,7 +156,7 @@ def test_the_limit_of_processes_waits_for_the_first(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(dbus, "call", lambda *call: told.append([name for name, _ in call[-1]]))
     group._homes = [str(home)]
     group.apply({"memory": {"limit": 7 << 20}, "pids": {"limit": 1}})
-    assert ((folder / "pids.max").read_text(), (folder / "memory.max").read_text()) == ("max", str(7 << 20))
+    assert ((folder / "pids.max").read_text(), (folder / "memory.max").read_text()) == ("", str(7 << 20))
     group.born()
     assert (folder / "pids.max").read_text() == "1"
     assert (home / "cgroup.procs").read_text() == "0"
