@@ -316,7 +316,7 @@ class Runtime:
         try:
             fds = [sock.fileno() for sock in sockets]
             connection = self._connection(container_id)
-            await connection.call("hold", fds, relays=list(relays), drop=list(drop))
+            await connection.ask("hold", _PATIENCE, fds=fds, relays=list(relays), drop=list(drop))
         finally:
             for sock in sockets:
                 sock.close()

@@ -58,10 +58,11 @@ class Quotas:
         flags = _STATUS.unpack(status)[1]
         if not flags & FS_QUOTA_PDQ_ACCT or not flags & FS_QUOTA_PDQ_ENFD:
             raise OSError(95, "project quotas are not enforced", str(folder))
-        own = project_of(folder)
-        self._next = max([own, *(project_of(path) for path in taken)]) + 1
+        # Nobody has this one: it tells whether limits can be set at all.
+        probe = project_of(folder) + 1
+        self._next = max([probe, *(project_of(path) for path in taken)]) + 1
         self._lock = threading.Lock()
-        self._call(Q_XSETQLIM, own + 1, bytearray(limits(own + 1, 0)))  # whether limits can be set at all
+        self._call(Q_XSETQLIM, probe, bytearray(limits(probe, 0)))
 
     def limit(self, folder: Path, size: int) -> None:
         """Limit a new, empty folder to `size` bytes. Raises OSError."""

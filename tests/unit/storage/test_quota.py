@@ -1,6 +1,5 @@
 """Project quotas: the kernel's structures, byte by byte, and what is said where there are none."""
 
-import os
 import struct
 from pathlib import Path
 
@@ -49,7 +48,7 @@ class Kernel:
             struct.pack_into("=Q", buffer, 40, 6)
 
     def ioctl(self, fd: int, request: int, argument: bytes) -> bytes:
-        path = os.readlink(f"/proc/self/fd/{fd}")
+        path = str(Path(f"/proc/self/fd/{fd}").readlink())
         if request in (base.FS_IOC_GETFLAGS, base.FS_IOC_SETFLAGS):
             raise OSError(25, "not this file system")
         assert len(argument) == 28
@@ -102,8 +101,10 @@ def test_containers_are_limited(kernel: Kernel, tmp_path: Path, driver: type[Sto
     projects = {name: quota.project_of(storage.rw / name) for name in ("as-all", "more", "free")}
     assert (kernel.limits[projects["as-all"]], kernel.limits[projects["more"]]) == (5 << 20, 7 << 20)
     assert projects["free"] == 0
+    before = dict(kernel.limits)
     again = driver(tmp_path)
     again.open()
+    assert kernel.limits == before  # another start of the daemon takes no limit away
     again.create_rw("later", 1 << 20)
     assert quota.project_of(storage.rw / "later") > max(projects.values())
 
