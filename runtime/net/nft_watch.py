@@ -7,7 +7,6 @@ from runtime.net import nfnetlink as nf
 from runtime.net.netlink import NetlinkSocket, attributes
 
 NFNLGRP_NFTABLES = 7
-_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 _GONE = {nf.DELTABLE, nf.DELCHAIN, nf.DELRULE, nf.DELSET, nf.DELSETELEM}
 IPTABLES = "filter"
 _TABLE = 1  # the first attribute of all these messages
@@ -21,7 +20,7 @@ class Watch:
         self._netlink = NetlinkSocket(nf.NETLINK_NETFILTER)
         self._ours = ours
         sock = self._netlink.sock
-        sock.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
+        sock.bind((0, 1 << (NFNLGRP_NFTABLES - 1)))  # one without an address of its own hears nothing
         sock.setblocking(False)
 
     def fileno(self) -> int:
