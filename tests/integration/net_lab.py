@@ -212,11 +212,7 @@ def talk(server: socket.socket, address: tuple[str, int], kind: int = socket.SOC
     """
     with connected(address, kind) as client:
         if kind == socket.SOCK_DGRAM:
-            client.send(b"word")
-            data, seen = server.recvfrom(100)
-            server.sendto(b"answer " + data, seen)
-            assert client.recv(100) == b"answer word"
-            return str(seen[0])
+            return _exchange(server, client)
         peer, seen = server.accept()
         with peer:
             client.sendall(b"word")
@@ -224,6 +220,27 @@ def talk(server: socket.socket, address: tuple[str, int], kind: int = socket.SOC
             peer.sendall(b"answer " + peer.recv(100))
             assert client.recv(100) == b"answer word"
         return str(seen[0])
+
+
+def _exchange(server: socket.socket, client: socket.socket) -> str:
+    """A datagram and its answer, again until they arrive: a first one may be lost."""
+    end = time.monotonic() + TIMEOUT
+    for sock in (server, client):
+        sock.settimeout(1.0)
+    try:
+        while True:
+            try:
+                client.send(b"word")
+                data, seen = server.recvfrom(100)
+                server.sendto(b"answer " + data, seen)
+                assert client.recv(100) == b"answer word"
+                return str(seen[0])
+            except OSError as e:
+                lost = isinstance(e, TimeoutError) or e.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH)
+                if not lost or time.monotonic() > end:
+                    raise
+    finally:
+        server.settimeout(TIMEOUT)
 
 
 def connected(address: tuple[str, int], kind: int) -> socket.socket:
