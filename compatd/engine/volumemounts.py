@@ -83,11 +83,17 @@ class VolumeMounts:
                 unmount(volume["Mountpoint"])
 
 
+def real_folder(folder: str) -> str:
+    """The path without links as far as its parent: what is mounted on the folder may hang, and is not asked."""
+    path = Path(folder)
+    return str(Path(os.path.realpath(path.parent), path.name))
+
+
 def unmount(folder: str) -> None:
     """Take off all that is mounted on a volume's folder. Never raises."""
-    real = os.path.realpath(folder)
-    if Path(real).name != "_data":
+    if Path(folder).name != "_data":
         return
+    real = real_folder(folder)
     with contextlib.suppress(OSError):
         while True:  # EINVAL: nothing is mounted there
-            syscalls.umount(real, syscalls.MNT_DETACH)
+            syscalls.umount(real, syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from compatd.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from compatd.engine.foldersize import folder_size
 from compatd.engine.timestamps import rfc3339
-from compatd.engine.volumemounts import VolumeMounts, unmount
+from compatd.engine.volumemounts import VolumeMounts, real_folder, unmount
 from compatd.engine.volumes_filters import ANONYMOUS, LISTS, PRUNES, Filters, check, matcher, prune_labels
 from compatd.engine.volumes_options import check_name, check_options
 from runtime.storage.base import Storage, remove
@@ -180,7 +180,7 @@ class Volumes:
         if self.mounts and self.mounts.held(name):
             raise EngineError(f"remove {name}: volume has active mounts")
         unmount(folder)
-        if is_mounted(os.path.realpath(folder)):
+        if is_mounted(real_folder(folder)):
             raise EngineError(f"remove {name}: {folder}: device or resource busy")
 
     def _discard(self, folder: Path) -> None:

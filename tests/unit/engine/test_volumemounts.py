@@ -1,6 +1,8 @@
 """One mount per volume with options, for as long as it has users."""
 
 import asyncio
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,3 +94,19 @@ def test_sweep_spares_what_was_adopted(gone: list[str]) -> None:
     mounts.adopt(TMPFS, "a")
     mounts.sweep([TMPFS, other, volume("plain")])
     assert gone == ["/x/other/_data"]
+
+
+def test_a_mount_that_hangs_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "real/v").mkdir(parents=True)
+    (tmp_path / "volumes").symlink_to("real")
+    asked: list[str] = []
+    lstat = os.lstat
+
+    def watched(path: Any, *more: Any, **options: Any) -> os.stat_result:
+        asked.append(os.fspath(path))
+        return lstat(path, *more, **options)
+
+    monkeypatch.setattr(os, "lstat", watched)
+    found = volumemounts.real_folder(str(tmp_path / "volumes/v/_data"))
+    assert found == str(tmp_path / "real/v/_data")
+    assert asked and not any(path.endswith("_data") for path in asked)
