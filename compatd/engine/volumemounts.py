@@ -84,7 +84,7 @@ class VolumeMounts:
 
 
 def real_folder(folder: str) -> str:
-    """The path without links as far as its parent: what is mounted on the folder may hang, and is not asked."""
+    """The path without links up to its parent: what is mounted on the folder may hang, and is not asked."""
     path = Path(folder)
     return str(Path(os.path.realpath(path.parent), path.name))
 
