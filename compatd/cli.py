@@ -10,6 +10,7 @@ from compatd.flags import UsageError, parse, usage
 
 COMMANDS = {
     "fsck": ("compatd.fsck.command", "Check the data root of a daemon that does not run (fsck --help)"),
+    "doctor": ("compatd.doctor.command", "Look for what does not work, and say what to do (doctor --help)"),
 }
 """Our own commands: the module whose `main` gets the words after the name, and a line for `--help`."""
 
