@@ -141,12 +141,10 @@ class V2(Cgroup):
                 write(self.dir, "io.bfq.weight", block["weight"])
             elif os.path.exists(f"{self.dir}/io.weight"):
                 write(self.dir, "io.weight", io_weight(block["weight"]))
-        for item in block.get("weightDevice") or []:
-            device = f"{item['major']}:{item['minor']}"
-            if os.path.exists(f"{self.dir}/io.bfq.weight"):
-                write(self.dir, "io.bfq.weight", f"{device} {item['weight']}")
-            elif os.path.exists(f"{self.dir}/io.weight"):
-                write(self.dir, "io.weight", f"{device} {io_weight(item['weight'])}")
+        # io.weight takes a disk's only where somebody has set up a cost model for that: left out, as by runc.
+        if os.path.exists(f"{self.dir}/io.bfq.weight"):
+            for item in block.get("weightDevice") or []:
+                write(self.dir, "io.bfq.weight", f"{item['major']}:{item['minor']} {item['weight']}")
         kinds = (
             ("throttleReadBpsDevice", "rbps"),
             ("throttleWriteBpsDevice", "wbps"),

