@@ -1,8 +1,9 @@
 """What a container's queries get: an answer made here, or the word to ask other servers. No I/O.
 
 The rules are libnetwork's (sandbox.go, resolver.go): `a.b.c` is a name on any of the container's networks,
-then `a.b` on its network `c`, then `a` on `b.c`; names of links first. Addresses are shuffled for each
-answer. A name that has addresses of the other family only gets an empty answer, and is not asked elsewhere.
+then `a.b` on its network `c`, then `a` on `b.c`; names of links first. Each answer begins with another
+address, by chance. A name that has addresses of the other family only gets an empty answer, and is not
+asked elsewhere.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ TTL = 600
 #: External servers that are tried.
 MOST_SERVERS = 3
 _V4_DOMAIN, _V6_DOMAIN = [b"in-addr", b"arpa"], [b"ip6", b"arpa"]
-#: How many answers are kept ready, and the longest query that one is kept for.
-_READY, _LONGEST = 1024, 100
+#: Answers kept ready: how many bytes of them, and the longest query that one is kept for.
+_READY, _LONGEST = 512 * 1024, 100
+#: More addresses than these are put in order for each answer.
+_MOST_TURNS = 16
 
 
 class Server:
@@ -49,7 +52,8 @@ class View:
     def __init__(self, records: Records, document: dict[str, Any]) -> None:
         """Raises KeyError, TypeError, ValueError for what is no sandbox."""
         self._records = records
-        self._ready: dict[bytes, tuple[Query, list[bytes]]] = {}
+        self._ready: dict[bytes, list[bytes]] = {}
+        self._ready_size = 0
         self._generation = -1
         self.update(document)
 
@@ -81,13 +85,11 @@ class View:
         found = self._ready.get(raw[2:])
         if found is None:
             return None
-        query, answers = found
-        if len(answers) == 1:
-            return raw[:2] + answers[0]
-        return raw[:2] + _shuffled(query, answers, query.size)[2:]
+        return raw[:2] + found[int(random.random() * len(found))]  # noqa: S311 - whose turn it is
 
     def _refresh(self) -> None:
         self._ready.clear()
+        self._ready_size = 0
         self._generation = self._records.generation
 
     def answer(self, query: Query, limit: int) -> bytes | None:
@@ -97,12 +99,18 @@ class View:
             if self._ndots and query.kind in (message.A, message.AAAA) and len(query.labels) < 2:
                 return message.records(query, (), limit=limit)
             return None
-        made = _shuffled(query, answers, limit)
-        if limit == query.size and len(query.raw) <= _LONGEST:
-            if len(self._ready) >= _READY or self._generation != self._records.generation:
-                self._refresh()
-            self._ready[query.raw[2:]] = query, answers if len(answers) > 1 else [made[2:]]
+        random.shuffle(answers)
+        made = message.records(query, answers, limit=limit)
+        if limit == query.size and len(query.raw) <= _LONGEST and len(answers) <= _MOST_TURNS:
+            turns = (answers[i:] + answers[:i] for i in range(len(answers) or 1))
+            self._keep(query.raw[2:], [message.records(query, turn, limit=limit)[2:] for turn in turns])
         return made
+
+    def _keep(self, asked: bytes, answers: list[bytes]) -> None:
+        if self._ready_size > _READY or self._generation != self._records.generation:
+            self._refresh()
+        self._ready_size += len(asked) + sum(map(len, answers)) + 200  # some for the objects
+        self._ready[asked] = answers
 
     def _answers(self, query: Query) -> list[bytes] | None:
         kind = query.kind
@@ -146,9 +154,3 @@ class View:
                 except ValueError:
                     return None
         return None
-
-
-def _shuffled(query: Query, answers: list[bytes], limit: int) -> bytes:
-    if len(answers) > 1:
-        answers = random.sample(answers, len(answers))
-    return message.records(query, answers, limit=limit)
