@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from runtime.net.netlink import (
+    NLA_F_NESTED,
     NLM_F_ACK,
     NLM_F_APPEND,
     NLM_F_CREATE,
@@ -37,6 +38,8 @@ NFPROTO_IPV4, NFPROTO_IPV6 = socket.AF_INET, socket.AF_INET6
 
 # Types as `nft` numbers them (a concatenation shifts by 6 bits), so that it can show the sets.
 TYPE_IPV4_ADDR, TYPE_IPV6_ADDR, TYPE_INET_PROTO, TYPE_INET_SERVICE, TYPE_IFNAME = 7, 8, 12, 13, 41
+
+_NESTED, _NESTED_VALUE = struct.Struct("=HH"), struct.Struct("=HHHH")
 
 # User data of a set: its keys are in host byte order. Without it `nft` shows interface names as "".
 _HOST_ORDER = bytes((0, 4)) + struct.pack("=I", 1)
@@ -122,12 +125,13 @@ def new_set(
 
 def element(key: bytes, data: bytes | None = None, text: str = "") -> bytes:
     """One element for `elements`: its key, for a map its value, and a comment."""
-    parts = [nested(1, attr(1, key))]
+    # The attributes by hand: there may be thousands of elements. Keys and values need no padding.
+    parts = _NESTED_VALUE.pack(8 + len(key), 1 | NLA_F_NESTED, 4 + len(key), 1) + key
     if data is not None:
-        parts.append(nested(2, attr(1, data)))
+        parts += _NESTED_VALUE.pack(8 + len(data), 2 | NLA_F_NESTED, 4 + len(data), 1) + data
     if text:
-        parts.append(attr(6, comment(text)))
-    return nested(1, *parts)
+        parts += attr(6, comment(text))
+    return _NESTED.pack(4 + len(parts), 1 | NLA_F_NESTED) + parts
 
 
 def elements(

@@ -104,6 +104,7 @@ FAMILIES = {
         6, socket.AF_INET6, nf.TYPE_IPV6_ADDR, 16, 8, 24, (bytes(15) + b"\1", b"\xff" * 16), 58, "::"
     ),
 }  # fmt: skip
+_PORT = struct.Struct("!B3xH2x")  # protocol and port, as in a concatenated key
 _LINK_LOCAL = (b"\xfe\x80" + bytes(14), b"\xff\xc0" + bytes(14))
 
 
@@ -131,24 +132,27 @@ def elements(
 ) -> list[Request]:
     """The ports and links of one family, to add or to delete."""
     items: dict[str, dict[bytes, bytes]] = {PUBLISHED: {}, PUBLISHED_ON: {}, OPEN: {}, LINKS: {}}
+    packed: dict[str, bytes] = {}
     for b in bindings:
-        if _version(b.container_ip) != family.version:
-            continue
-        to = socket.inet_pton(family.number, b.container_ip)
-        inner = struct.pack("!H2x", b.container_port)
-        protocol = struct.pack("!B3x", PROTOCOLS[b.protocol])
-        key = to + protocol + inner
+        to = packed.get(b.container_ip)
+        if to is None:
+            if _version(b.container_ip) != family.version:
+                continue
+            to = packed[b.container_ip] = socket.inet_pton(family.number, b.container_ip)
+        protocol = PROTOCOLS[b.protocol]
+        key = to + _PORT.pack(protocol, b.container_port)
         items[OPEN][key] = nf.element(key)
         if not b.host_port or _version(b.host_ip) != family.version:
             continue
-        key, name = protocol + struct.pack("!H2x", b.host_port), PUBLISHED
+        key, name = _PORT.pack(protocol, b.host_port), PUBLISHED
         if b.host_ip != family.any:
             key, name = socket.inet_pton(family.number, b.host_ip) + key, PUBLISHED_ON
-        items[name][key] = nf.element(key) if delete else nf.element(key, to + inner, b.comment)
+        target = to + struct.pack("!H2x", b.container_port)
+        items[name][key] = nf.element(key) if delete else nf.element(key, target, b.comment)
     for link in links:
         if _version(link.source) == family.version:
             ends = (socket.inet_pton(family.number, a) for a in (link.source, link.target))
-            key = b"".join(ends) + struct.pack("!B3xH2x", PROTOCOLS[link.protocol], link.port)
+            key = b"".join(ends) + _PORT.pack(PROTOCOLS[link.protocol], link.port)
             items[LINKS][key] = nf.element(key)
     return [
         request
@@ -164,7 +168,7 @@ def decode(item: bytes, family: Family, *, with_address: bool) -> Binding:
     host = family.any
     if with_address:
         host, key = socket.inet_ntop(family.number, key[: family.size]), key[family.size :]
-    protocol, port = struct.unpack("!B3xH2x", key)
+    protocol, port = _PORT.unpack(key)
     names = {number: name for name, number in PROTOCOLS.items()}
     text = parts[6][2:].split(b"\0")[0].decode(errors="replace") if 6 in parts else ""
     (inner,) = struct.unpack("!H2x", target[family.size : family.size + 4])

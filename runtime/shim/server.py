@@ -43,13 +43,19 @@ class Server:
     """Answers the daemon, reaps, and knows when to end."""
 
     def __init__(
-        self, loop: Loop, container: Container, listener: Listener, seccomp_cache: str, holds: list[int]
+        self,
+        loop: Loop,
+        container: Container,
+        listener: Listener,
+        seccomp_cache: str,
+        holds: list[int],
+        relayed: bool,
     ) -> None:
         self._loop = loop
         self._container = container
         self._listener = listener
-        self._holds = Holds(loop)
-        self._holds.add(holds)
+        self._holds = Holds(loop, container.bundle)
+        self._holds.add(holds, relayed=relayed)
         self._connections: list[Connection] = []
         self._execs = Execs(loop, container, seccomp_cache, self._exec_exited)
         self._execs.when_idle = container.streams.when_idle = self._end_when_idle
@@ -148,12 +154,7 @@ class Server:
     def _hold(self, message: dict[str, Any], fds: list[int]) -> None:
         self._must_run()
         taken = [fds.pop() for _ in range(len(fds))]
-        self._holds.add(taken)
-        self._holds.change(message["relays"], message["drop"])
-
-    def relay(self, relays: list[list[Any]]) -> None:
-        """What the plan says that the kernel does not translate."""
-        self._holds.change(relays, [])
+        self._holds.change(taken, message["relays"], message["drop"])
 
     def _delete(self, message: dict[str, Any], fds: list[int]) -> None:
         if self._exit is None:
@@ -319,9 +320,9 @@ def _start(request: dict[str, Any], fds: list[int]) -> tuple[dict[str, Any], Ser
         container.netns = named.pop("netns", -1)
         for options in request["attachments"]:
             container.streams.attach(socket.socket(fileno=fds.pop(0)), options)
-        server = Server(loop, container, listener, seccomp_cache, fds)
+        relayed = bool((config.get("network") or {}).get("relays"))
+        server = Server(loop, container, listener, seccomp_cache, fds, relayed)
         server.oom_fd = named.pop("oom", -1)
-        server.relay((config.get("network") or {}).get("relays") or [])
         container.streams.start(named, bool(config.get("stdin")))
     except BaseException:
         listener.close()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,9 +95,9 @@ def serving(lab: Lab, started: Started, port: int, six: bool = False) -> Iterato
 def shim(lease: Any) -> Iterator[None]:
     """The part of a shim that holds ports and relays, in a thread of its own."""
     loop = Loop()
-    holds = Holds(loop)
-    holds.add([sock.detach() for sock in lease.holds])
-    holds.change([list(r) for r in lease.plan.get("relays", [])], [])
+    folder = tempfile.TemporaryDirectory()
+    holds = Holds(loop, folder.name)
+    holds.change([sock.detach() for sock in lease.holds], [list(r) for r in lease.plan.get("relays", [])], [])
     stop = False
 
     def run() -> None:
@@ -111,6 +112,7 @@ def shim(lease: Any) -> Iterator[None]:
         stop = True
         thread.join()
         holds.close()
+        folder.cleanup()
 
 
 @pytest.mark.parametrize("six", [False, True], ids=["IPv4", "IPv6"])

@@ -26,7 +26,7 @@ _INIT_PLACES = "/usr/libexec/docker:/usr/lib/docker:/usr/local/bin:/usr/bin:/usr
 
 
 def write_bundle(containers: "Containers", container: Container, plan: Json) -> None:
-    """Write both files.
+    """Write both files, and `relays` where ports are published.
 
     Raises EngineError for what the spec cannot be made of, LogOptionError, OSError for the disk.
     """
@@ -34,6 +34,10 @@ def write_bundle(containers: "Containers", container: Container, plan: Json) -> 
     (folder / "rootfs").mkdir(parents=True, exist_ok=True)
     spec = build_spec(container, _surroundings(containers, container, folder))
     (folder / "config.json").write_bytes(orjson.dumps(spec))
+    if relays := plan.get("relays"):
+        # Beside, for it can be long, and the shim itself need not know it.
+        (folder / "relays").write_bytes(orjson.dumps(relays))
+        plan = {**plan, "relays": True}
     (folder / "shim.json").write_bytes(orjson.dumps(shim_config(containers, container, plan)))
 
 

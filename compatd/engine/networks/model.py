@@ -189,8 +189,11 @@ class Endpoint:
 
     def document(self) -> Json:
         """For the store."""
-        document = dataclasses.asdict(self)
-        document["publications"] = [dataclasses.astuple(p) for p in self.publications]
+        # Not by dataclasses.asdict, which copies thousands of ports one by one.
+        document = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        document["publications"] = [
+            (p.host_ip, p.host_port, p.protocol, p.container_port) for p in self.publications
+        ]
         return document
 
     @classmethod

@@ -1,6 +1,5 @@
 """Host ports: which are given out, and the bound sockets that keep other programs off them."""
 
-import dataclasses
 import errno
 import ipaddress
 import os
@@ -8,7 +7,7 @@ import socket
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from compatd.engine.errors import EngineError, InvalidParameter
 from compatd.engine.networks.model import Publication
@@ -27,8 +26,7 @@ class AllAllocated(EngineError):
     """Every port of the range asked for is given out."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One container port to publish at one host port, the same on all `host_ips`."""
 
     host_ips: tuple[str, ...]

@@ -1,11 +1,13 @@
 """The relay of host ports: real sockets on the loopback, the relay's loop in a thread."""
 
 import contextlib
+import json
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -107,7 +109,7 @@ def test_client_that_leaves_ends_the_other_side() -> None:
 
 def test_datagrams_of_two_clients_are_kept_apart() -> None:
     with bound(DATAGRAM, "0.0.0.0") as port, bound(DATAGRAM) as server:
-        holds._listen(port.fileno(), ("udp", "0.0.0.0", 0))
+        holds._listen(port.fileno())
         with running(port, server), bound(DATAGRAM) as one, bound(DATAGRAM) as two:
             to = ("127.0.0.2", port.getsockname()[1])
             for client, word in ((one, b"one"), (two, b"two")):
@@ -128,9 +130,10 @@ def wait_until(true: Callable[[], bool]) -> None:
 class Shim:
     """The part of the shim that the holds need, driven by the test."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.loop = Loop()
-        self.holds = holds.Holds(self.loop)
+        self.folder = folder
+        self.holds = holds.Holds(self.loop, str(folder))
 
     def turn_until(self, true: Callable[[], bool]) -> None:
         end = time.monotonic() + TIMEOUT
@@ -140,8 +143,8 @@ class Shim:
 
 
 @pytest.fixture
-def shim() -> Iterator[Shim]:
-    made = Shim()
+def shim(tmp_path: Path) -> Iterator[Shim]:
+    made = Shim(tmp_path)
     try:
         yield made
     finally:
@@ -158,10 +161,8 @@ def test_first_client_starts_one_process_and_its_end_is_noticed(shim: Shim) -> N
     assert name == ("tcp", "127.0.0.1", port.getsockname()[1])
     address = port.getsockname()
     with bound(STREAM) as server:
-        shim.holds.add([port.detach()])
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(address, TIMEOUT)  # held, not listening
-        shim.holds.change(relays(name, server), [])
+        (shim.folder / holds.FILE).write_text(json.dumps(relays(name, server)))
+        shim.holds.add([port.detach()], relayed=True)
         assert not shim.holds._relay
         for _ in range(2):
             with socket.create_connection(address, TIMEOUT) as client:
@@ -181,8 +182,7 @@ def test_relay_has_none_of_the_shims_descriptors(shim: Shim) -> None:
     address, name = port.getsockname(), holds.name_of(port.fileno())
     reader, writer = os.pipe()
     with bound(STREAM) as server:
-        shim.holds.add([port.detach()])
-        shim.holds.change(relays(name, server), [])
+        shim.holds.change([port.detach()], relays(name, server), [])
         with socket.create_connection(address, TIMEOUT):
             shim.turn_until(lambda: bool(shim.holds._relay))
             server.accept()[0].close()
@@ -194,15 +194,18 @@ def test_relay_has_none_of_the_shims_descriptors(shim: Shim) -> None:
 def test_ports_are_let_go_and_relays_follow(shim: Shim) -> None:
     ports = [bound(STREAM, listening=False) for _ in range(2)]
     names = [holds.name_of(p.fileno()) for p in ports]
-    shim.holds.add([p.detach() for p in ports])
-    shim.holds.add([os.open(os.devnull, os.O_RDONLY)])  # what is no socket does no harm
+    shim.holds.add([p.detach() for p in ports], relayed=False)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(names[0][1:], TIMEOUT)  # held, not listening
     with bound(STREAM) as server:
-        shim.holds.change(relays(names[0], server), [list(names[1])])
+        # what is no socket does no harm
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        shim.holds.change([nothing], relays(names[0], server), [list(names[1])])
         with socket.socket() as again:
             again.bind(names[1][1:])
         with pytest.raises(OSError), socket.socket() as taken:
             taken.bind(names[0][1:])
-        shim.holds.change([], [])
+        shim.holds.change([], [], [])
     shim.holds.close()
     with socket.socket() as again:
         again.bind(names[0][1:])

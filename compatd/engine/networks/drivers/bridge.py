@@ -1,6 +1,7 @@
 """Driver `bridge`: a bridge on the host, a veth pair for each container."""
 
 import dataclasses
+import functools
 import ipaddress
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -44,9 +45,14 @@ class Options:
 
 
 def parse(options: dict[str, str]) -> Options:
-    """Raises InvalidParameter with dockerd's texts."""
+    """Not to be changed by who asks. Raises InvalidParameter with dockerd's texts."""
+    return _parse(tuple(options.items()))
+
+
+@functools.lru_cache(maxsize=1024)
+def _parse(options: tuple[tuple[str, str], ...]) -> Options:
     found = Options()
-    for label, value in options.items():
+    for label, value in options:
         if label in _LABELS:
             field, convert = _LABELS[label]
             try:
