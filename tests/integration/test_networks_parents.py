@@ -62,10 +62,8 @@ def reaches(daemon: Daemon, network: str) -> None:
     ("driver", "options"),
     [
         ("macvlan", {}),
-        ("macvlan", {"macvlan_mode": "bridge"}),
         ("ipvlan", {}),
         ("ipvlan", {"ipvlan_mode": "l3"}),
-        ("ipvlan", {"ipvlan_mode": "l3s"}),
     ],
 )
 def test_with_and_without_a_parent(daemon: Daemon, driver: str, options: dict[str, str]) -> None:
