@@ -2,11 +2,13 @@
 
 import importlib
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from compatd import VERSION
 from compatd.config import Config, ConfigError, load
 from compatd.flags import UsageError, parse, usage
+from runtime.shim.title import set_title
 
 COMMANDS = {
     "fsck": ("compatd.fsck.command", "Check the data root of a daemon that does not run (fsck --help)"),
@@ -48,7 +50,14 @@ def main() -> NoReturn:
         sys.exit(0)
     from compatd import app  # only now: serving needs all of it, `--help` nothing
 
+    _be_called()
     sys.exit(app.run(config, arguments.flags, arguments.config_file))
+
+
+def _be_called() -> None:
+    """Without the interpreter's name before it: `ps` and `pidof` show dockerd."""
+    if Path(sys.argv[0]).name == "dockerd":
+        set_title("dockerd", "\0".join(sys.argv))
 
 
 def _tell(text: str) -> None:

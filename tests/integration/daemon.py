@@ -59,6 +59,7 @@ class Daemon:
         self.data_root, self.exec_root = folder / "data", folder / "exec"
         self.cgroup_parent = f"/{self.name}"
         self.options = options
+        self.program = "compatd"
         self.prefix: list[str] = []  # a command that starts the daemon, `unshare -m` say
         self.process: subprocess.Popen[bytes] | None = None
         self.log = folder / "daemon.log"
@@ -70,7 +71,7 @@ class Daemon:
         return [
             "nsenter",
             f"--net=/run/netns/{self.name}",
-            str(Path(sys.executable).parent / "compatd"),
+            str(Path(sys.executable).parent / self.program),
             *("-H", host),
             *("--data-root", str(self.data_root)),
             *("--exec-root", str(self.exec_root)),

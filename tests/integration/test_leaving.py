@@ -94,3 +94,13 @@ def _ask(ours: Daemon, listener: socket.socket, method: str, path: str) -> subpr
         process = activate(ours, listener)
         assert client.recv(65536).startswith(b"HTTP/1.1 20"), ours.log.read_text()[-3000:]
     return process
+
+
+def test_the_process_is_called_dockerd(ours: Daemon) -> None:
+    ours.stop()
+    ours.program = "dockerd"
+    ours.start()
+    words = Path(f"/proc/{ours.pid}/cmdline").read_bytes().split(b"\0")
+    assert words[0].endswith(b"/dockerd")
+    assert words[1:3] == [b"-H", ours.host.encode()]
+    assert Path(f"/proc/{ours.pid}/comm").read_text() == "dockerd\n"
