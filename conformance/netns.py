@@ -78,7 +78,8 @@ def fetch(address: str, port: int, path: str = "/") -> bytes:
 
 def udp_ask(address: str, port: int, question: bytes, timeout: float = 1) -> bytes:
     """Send one datagram, return the first answer. Raises OSError when none comes."""
-    with inside(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with inside(lambda: socket.socket(family, socket.SOCK_DGRAM)) as sock:
         sock.settimeout(timeout)
         sock.connect((address, port))
         sock.send(question)

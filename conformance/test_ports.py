@@ -250,3 +250,121 @@ def test_large_transfer(engine: Engine) -> None:
             received = b"".join(iter(lambda: client.recv(1 << 16), b""))
             thread.join()
     assert received == data
+
+
+@pytest.mark.operation(*START)
+def test_by_the_ipv6_loopback_to_a_container_without_ipv6(engine: Engine) -> None:
+    port = netns.free_port()
+    container = server(engine, published(port))
+    reach("::1", port)
+    reach("127.0.0.1", port)
+    # The container sees its gateway, not a client that it could not answer.
+    bindings = engine.inspect(container)["NetworkSettings"]["Ports"]["80/tcp"]
+    assert {b["HostIp"] for b in bindings} == {"0.0.0.0", "::"}
+
+
+@pytest.mark.operation(*START)
+def test_on_the_ipv6_loopback_only(engine: Engine, cli: Cli) -> None:
+    port = netns.free_port()
+    container = cli.text("run", "-d", "-p", f"[::1]:{port}:80", engine.image, "sh", "-c", HTTPD)
+    reach("::1", port)
+    assert refused("127.0.0.1", port)
+    assert refused(gateway(engine), port)
+    # The 20.10 command line writes no brackets.
+    assert cli.text("port", container) in (f"80/tcp -> [::1]:{port}", f"80/tcp -> ::1:{port}")
+
+
+@pytest.mark.operation(*START)
+@pytest.mark.local
+def test_udp_by_the_ipv6_loopback(engine: Engine) -> None:
+    port = netns.free_port(socket.SOCK_DGRAM)
+    container = engine.sleeper(host=published(port, inner="53/udp"), ExposedPorts={"53/udp": {}})
+    with netns.udp_echo(53, engine.state(container)["Pid"]):
+        assert until(lambda: netns.udp_ask("::1", port, b"hello")) == b"got hello"
+        assert until(lambda: netns.udp_ask("127.0.0.1", port, b"again")) == b"got again"
+
+
+@pytest.mark.operation(*START)
+@pytest.mark.local
+def test_large_transfer_by_the_ipv6_loopback(engine: Engine) -> None:
+    port = netns.free_port()
+    container = engine.sleeper(host=published(port), ExposedPorts={"80/tcp": {}})
+    data = bytes(range(256)) * (8 << 10)
+    with netns.listener("0.0.0.0", port=80, pid=engine.state(container)["Pid"]) as sock:
+        sock.settimeout(60)
+        with netns.connect("::1", port, 60) as client:
+            server_side, _ = sock.accept()
+            client.settimeout(60)
+            with server_side:
+                server_side.settimeout(60)
+
+                def back() -> None:
+                    received = b"".join(iter(lambda: server_side.recv(1 << 16), b""))
+                    server_side.sendall(received[::-1])
+                    server_side.shutdown(socket.SHUT_WR)
+
+                thread = threading.Thread(target=back)
+                thread.start()
+                client.sendall(data)
+                client.shutdown(socket.SHUT_WR)
+                assert b"".join(iter(lambda: client.recv(1 << 16), b"")) == data[::-1]
+                thread.join()
+
+
+@pytest.mark.operation(*START)
+def test_a_range_for_a_range(engine: Engine, cli: Cli) -> None:
+    low = netns.free_port()
+    words = ["-p", f"127.0.0.1:{low}-{low + 2}:80-82"]
+    container = cli.text("run", "-d", *words, engine.image, "sh", "-c", HTTPD)
+    reach("127.0.0.1", low)
+    expected = [f"{80 + i}/tcp -> 127.0.0.1:{low + i}" for i in range(3)]
+    assert sorted(cli.text("port", container).splitlines()) == expected
+
+
+@pytest.mark.operation(*START)
+def test_three_ports_share_a_range_of_three(engine: Engine, cli: Cli) -> None:
+    low = netns.free_port()
+    words = [w for inner in (80, 81, 82) for w in ("-p", f"127.0.0.1:{low}-{low + 2}:{inner}")]
+    container = cli.text("run", "-d", *words, engine.image, "sh", "-c", HTTPD)
+    lines = cli.text("port", container).splitlines()
+    assert sorted(line.rpartition(":")[2] for line in lines) == [str(low + i) for i in range(3)]
+    done = cli("run", "--rm", "-p", f"127.0.0.1:{low}-{low + 2}:80", engine.image, "true", check=False)
+    assert done.code == 125
+    assert re.search("all ports are allocated|port is already allocated", done.err), done.err
+
+
+@pytest.mark.operation(*START)
+def test_a_chosen_address_clashes_with_all_addresses(engine: Engine) -> None:
+    port = netns.free_port()
+    server(engine, published(port, "127.0.0.1"))
+    second = engine.create("sh", "-c", HTTPD, host=published(port), ExposedPorts={"80/tcp": {}})
+    answer = engine.wire.post(f"/containers/{second}/start", status=500)
+    assert "already" in answer.message and f"0.0.0.0:{port}" in answer.message
+    third = server(engine, published(port, "127.0.0.2"))
+    assert engine.state(third)["Running"]
+
+
+@pytest.mark.operation(*START)
+def test_an_address_that_the_host_has_not(engine: Engine) -> None:
+    container = engine.create(
+        "true", host=published(netns.free_port(), "203.0.113.9"), ExposedPorts={"80/tcp": {}}
+    )
+    answer = engine.wire.post(f"/containers/{container}/start", status=500)
+    assert "cannot assign requested address" in answer.message
+
+
+@pytest.mark.operation("ContainerCreate")
+@pytest.mark.parametrize("port", ["8000-7000", "-1", "70000", "80-x", "1-70000", " 80", "+80"])
+def test_bad_host_ports(engine: Engine, port: str) -> None:
+    body = {"Image": engine.image, "HostConfig": published(port)}
+    answer = engine.wire.request("POST", "/containers/create", body)
+    assert (answer.status, answer.message) == (400, f'invalid port specification: "{port}"')
+
+
+@pytest.mark.operation(*START)
+def test_docker_port_of_what_is_not_published(engine: Engine, cli: Cli) -> None:
+    container = cli.text("run", "-d", "-p", "127.0.0.1::80", engine.image, "sh", "-c", HTTPD)
+    for which in ("81", "80/udp"):
+        done = cli("port", container, which, check=False)
+        assert done.code == 1
+        assert f"o public port '{which}" in done.err

@@ -72,16 +72,16 @@ def requests(
         for key in exposed:
             bindings.setdefault(key, [])
             bindings[key] = bindings[key] or [{}]
-    found = []
+    # Bindings that differ in the host's address only get one port on all of these, as in dockerd.
+    found: dict[tuple[int, int, str, int], dict[str, None]] = {}
     for key, wanted in bindings.items():
         port, protocol = parse_key(key)
         for b in wanted:
             first, last = _range(str(b.get("HostPort") or ""))
             ips = _host_ips(str(b.get("HostIp") or ""), default_ip, ipv6=ipv6)
-            found.append(Request(ips, first, last, protocol, port))
-    return sorted(
-        set(found), key=lambda r: (not r.exact, r.container_port, r.protocol, r.first, r.last, r.host_ips)
-    )
+            found.setdefault((first, last, protocol, port), {}).update(dict.fromkeys(ips))
+    made = [Request(tuple(ips), *rest) for rest, ips in found.items()]
+    return sorted(made, key=lambda r: (not r.exact, r.container_port, r.protocol, r.first, r.last))
 
 
 def _range(text: str) -> tuple[int, int]:
@@ -99,7 +99,9 @@ def _range(text: str) -> tuple[int, int]:
 def _host_ips(host_ip: str, default: str, *, ipv6: bool) -> tuple[str, ...]:
     if host_ip:
         try:
-            return (str(ipaddress.ip_address(host_ip.strip("[]"))),)
+            address = ipaddress.ip_address(host_ip.strip("[]"))
+            # An IPv4 address in IPv6's clothes is that IPv4 address.
+            return (str(getattr(address, "ipv4_mapped", None) or address),)
         except ValueError:
             raise InvalidParameter(f"invalid IP address: {host_ip}") from None
     if default and default != ANY4:

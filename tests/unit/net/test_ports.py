@@ -171,3 +171,15 @@ def test_default_address_for_bindings_without_one() -> None:
 def test_what_cannot_be_published(key: str, binding: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidParameter, match=f"^{message}$"):
         wanted({"PortBindings": {key: [binding]}})
+
+
+def test_bindings_that_differ_in_the_address_get_one_port() -> None:
+    (made,) = wanted({"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1"}, {"HostIp": "::1"}]}})
+    assert made == Request(("127.0.0.1", "::1"), 0, 0, "tcp", 80)
+    two = {"PortBindings": {"80/tcp": [{"HostPort": "8080"}, {"HostPort": "8081"}]}}
+    assert [r.first for r in wanted(two)] == [8080, 8081]
+
+
+def test_an_ipv4_address_written_as_ipv6_is_ipv4() -> None:
+    (made,) = wanted({"PortBindings": {"80/tcp": [{"HostIp": "::ffff:127.0.0.1", "HostPort": "8080"}]}})
+    assert made.host_ips == ("127.0.0.1",)
