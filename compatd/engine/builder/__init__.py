@@ -1,0 +1,1 @@
+"""Building images: the Dockerfile language, plans of builds, and what carries them out."""
