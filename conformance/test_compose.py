@@ -46,9 +46,15 @@ def shop(engine: Engine, compose: Cli, tmp_path_factory: pytest.TempPathFactory)
 
 
 def visit(shop: Project) -> Any:
-    """What the shop answers by the published port."""
+    """What the shop answers by the published port; nginx says 502 as long as a server behind it begins."""
     address, port = shop.text("port", "proxy", "80").split(":")
-    return json.loads(netns.fetch(address, int(port)))
+
+    def answer() -> Any:
+        body = netns.fetch(address, int(port))
+        assert body.startswith(b"{"), body
+        return json.loads(body)
+
+    return until(answer, "the shop's answer", 90)
 
 
 def state(shop: Project, name: str) -> Any:
@@ -77,7 +83,7 @@ def test_it_works(shop: Project) -> None:
     )
     assert "id" in json.loads(shop.text("exec", "-T", "web", "python3", "-c", script))
     second = visit(shop)
-    assert second["visits"] == first["visits"] + 1
+    assert second["visits"] > first["visits"]
     assert second["orders"] == [*first["orders"], "tea"]
     ask = ("exec", "-T", "cache", "redis-cli", "get", "visits")
     assert int(shop.text(*ask)) == second["visits"]
@@ -270,7 +276,7 @@ def test_restart_stop_start_kill(shop: Project) -> None:
     ):
         for command in commands:
             shop(*command)
-        after = until(lambda: visit(shop), "the shop to be open", 90)
+        after = visit(shop)
         assert after["visits"] > before["visits"] and after["orders"] == before["orders"]
         assert shop.containers() == ids
         before = after
@@ -324,13 +330,14 @@ def test_events(shop: Project) -> None:
 @pytest.mark.operation("ContainerDelete", "NetworkDelete", "VolumeDelete")
 def test_down_and_up_again(shop: Project) -> None:
     """`down` keeps volumes, `down -v` does not."""
-    orders = visit(shop)["orders"]
+    orders = [visit(shop)["orders"] for _ in range(10)][-1]
     shop("down")
     assert shop.left() == {"containers": 0, "networks": 0, "volumes": 2}
     shop("up", "-d", "--wait", "--wait-timeout", "240")
-    assert visit(shop)["orders"] == orders
+    again = visit(shop)
+    assert again["orders"] == orders and again["visits"] > 10
     shop("down", "-v")
     assert shop.left() == {"containers": 0, "networks": 0, "volumes": 0}
     shop("up", "-d", "--wait", "--wait-timeout", "240")
     first = visit(shop)
-    assert (first["orders"], first["visits"]) == ([], 1)
+    assert first["orders"] == [] and first["visits"] < 10

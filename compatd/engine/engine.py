@@ -14,6 +14,7 @@ from compatd.engine.execs import Execs
 from compatd.engine.images import Images
 from compatd.engine.logdrivers import check_defaults
 from compatd.engine.networks import Networks
+from compatd.engine.networks.names import Names
 from compatd.engine.probing import Prober
 from compatd.engine.system import System
 from compatd.engine.usage import Usage
@@ -41,6 +42,7 @@ class Engine:
         config.storage_driver = self.storage.name
         self.images = Images(config, self.store, self.events, self.runtime, self.storage)
         self.networks = Networks(config, self.store, self.events)
+        self.networks.names = Names(config, self.runtime)
         self.volumes = Volumes(config, self.store, self.events)
         self.containers = Containers(
             config,

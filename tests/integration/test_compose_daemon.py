@@ -10,6 +10,7 @@ from conformance import netns
 from conformance.apps import image
 from conformance.apps.project import SHOP, Project, import_image, newest_cli
 from conformance.engine import Engine
+from conformance.until import until
 from tests.integration.daemon import running_daemon, wait_until
 
 pytestmark = pytest.mark.root
@@ -35,7 +36,12 @@ def test_over_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         address, port = shop.text("port", "proxy", "80").split(":")
 
         def visit() -> Any:
-            return json.loads(netns.fetch(address, int(port)))
+            def answer() -> Any:
+                body = netns.fetch(address, int(port))
+                assert body.startswith(b"{"), body  # 502 as long as a server behind begins
+                return json.loads(body)
+
+            return until(answer, "the shop's answer", 90)
 
         before, ids = visit(), shop.containers()
         daemon.kill()
