@@ -158,10 +158,10 @@ def test_kills_at_any_moment(daemon: Daemon) -> None:
         busy = threading.Event()
         worker = threading.Thread(target=_churn, args=(daemon, turn, busy))
         worker.start()
-        assert busy.wait(60)
+        assert busy.wait(180)
         threading.Event().wait(moments.uniform(0.0, 0.3))
         daemon.kill()
-        worker.join(60)
+        worker.join(180)
         daemon.start()
         there = networks(daemon)
         own = {"br-" + n["Id"][:12] for n in there.values() if n["Driver"] == "bridge"}

@@ -38,6 +38,7 @@ class Making:
         self._default_options = default_options
         self._on, self._changed = on, changed
         self._lock = asyncio.Lock()
+        self._pruning = False
 
     async def create(self, body: Mapping[str, Any]) -> str:
         """Makes the network that an API request describes; its ID. Raises EngineError."""
@@ -151,9 +152,20 @@ class Making:
     async def prune(self, given: Mapping[str, Any], in_use: Callable[[str], bool]) -> list[str]:
         """Removes the networks that nobody uses and that pass the filters; their names.
 
-        Raises InvalidParameter.
+        Raises InvalidParameter, and Conflict while another prune goes on.
         """
+        if self._pruning:
+            raise Conflict("a prune operation is already running")
         wanted = filters.check_prune(given, time.time_ns())
+        self._pruning = True
+        try:
+            removed = await self._prune(wanted, in_use)
+        finally:
+            self._pruning = False
+        self._events.emit("network", "prune", "", {"reclaimed": "0"})
+        return removed
+
+    async def _prune(self, wanted: Mapping[str, list[str]], in_use: Callable[[str], bool]) -> list[str]:
         removed = []
         async with self._lock:
             for network in self._catalog:
@@ -167,7 +179,6 @@ class Making:
                     log.warning("could not remove local network %s: %s", network.name, e.message)
                     continue
                 removed.append(network.name)
-        self._events.emit("network", "prune", "", {"reclaimed": "0"})
         return removed
 
     def emit(self, network: Network, action: str, attributes: Mapping[str, str] | None = None) -> None:

@@ -175,6 +175,9 @@ def test_prune(world: World) -> None:
     assert asyncio.run(world.networks.prune({"label!": ["n=two"]})) == ["one"]
     assert asyncio.run(world.networks.prune({"until": ["10h"]})) == []
     assert asyncio.run(world.networks.prune({})) == ["two"]
+    world.networks._making._pruning = True
+    with pytest.raises(Conflict, match="a prune operation is already running"):
+        asyncio.run(world.networks.prune({}))
     kind, action, actor, attributes = world.events.seen[-1]
     assert (kind, action, actor, attributes) == ("network", "prune", "", {"reclaimed": "0"})
     assert [n["Name"] for n in world.networks.list({"type": ["custom"]})] == ["used", "source"]
