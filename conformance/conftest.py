@@ -74,7 +74,7 @@ def cli(
 @pytest.fixture(scope="session")
 def box(engine: Engine) -> str:
     """A running container for tests that do not change it (exec, inspect, list)."""
-    container = engine.sleeper(name=engine.name("shared"))
+    container = engine.run("sleep", "100000", name=engine.name("shared"))  # the whole run, on any machine
     engine.keep.add(container)
     return container
 

@@ -133,7 +133,8 @@ def test_an_exported_root_can_be_imported(cli: Cli, engine: Engine) -> None:
         assert cli.text("run", "--rm", tag, "cat", "/x") == "kept"
     finally:
         engine.wire.request("DELETE", f"/images/{tag}", force=True)
-    assert [event["Action"] for event in past(engine, since, container=[container])] == ["export"]
+    actions = [event["Action"] for event in past(engine, since, container=[container])]
+    assert [action for action in actions if action != "die"] == ["export"]  # the end may be told after it
 
 
 @pytest.mark.operation(EXPORT)

@@ -177,7 +177,7 @@ def test_host_config_survives(engine: Engine) -> None:
 @pytest.mark.operation(INSPECT)
 def test_by_cli(engine: Engine, cli: Cli, box: str) -> None:
     assert cli.text("inspect", "-f", "{{.Id}} {{.State.Status}}", box) == f"{box} running"
-    assert cli.text("inspect", "-f", "{{json .Config.Cmd}}", box) == '["sleep","1000"]'
+    assert cli.text("inspect", "-f", "{{json .Config.Cmd}}", box) == '["sleep","100000"]'
     assert cli.text("inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", box).count(".") == 3
     failed = cli("inspect", "--type", "container", "no-such", check=False)
     assert (failed.code, failed.out, "o such container: no-such" in failed.err) == (1, "[]\n", True)

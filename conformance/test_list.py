@@ -96,7 +96,8 @@ def test_status_texts(engine: Engine) -> None:
     assert text(engine.create("true")) == "Created"
     ended = engine.run("sh", "-c", "exit 3")
     engine.wait(ended)
-    assert re.fullmatch(r"Exited \(3\) (Less than a second|\d+ seconds?) ago", text(ended))
+    # The list may learn of the end after who waits for it.
+    until(lambda: re.fullmatch(r"Exited \(3\) (Less than a second|\d+ seconds?) ago", text(ended)))
     paused = engine.sleeper()
     engine.wire.post(f"/containers/{paused}/pause", status=204)
     assert re.fullmatch(r"Up (Less than a second|\d+ seconds?) \(Paused\)", text(paused))

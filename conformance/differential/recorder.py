@@ -121,6 +121,9 @@ class Recorder:
         """Wait until it has ended and nothing more comes of that."""
         self.wire.post(f"/containers/{container}/wait", status=200)
         until(lambda: self.state(container)["Status"] in {"exited", "created"}, "the end")
+        # dockerd's list learns of it a little later.
+        query: dict[str, Any] = {"id": [self.wire.get(f"/containers/{container}/json")["Id"]]}
+        until(lambda: self.wire.get("/containers/json", all=True, filters=query)[0]["State"] != "running")
 
     def stats(self, label: str, container: str, **query: Any) -> None:
         self.ask(label, "GET", f"/containers/{container}/stats", take=shape, **query)
