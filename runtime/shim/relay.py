@@ -7,6 +7,7 @@ iptables) everything. The container sees the host as the client.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import select
 import socket
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PR_SET_PDEATHSIG = 1
-_CHUNK = 256 * 1024
+_CHUNK, _PIPE = 256 * 1024, 1024 * 1024
+_NONBLOCK = 2  # SPLICE_F_NONBLOCK
 #: Seconds without a client after which the process ends, and without a datagram after which UDP is forgotten.
 IDLE, UDP_IDLE = 30.0, 90.0
 _CONNECT = 10.0  # seconds to wait for the container
@@ -100,6 +102,80 @@ class Listener:
                 client.close()
 
 
+class Way:
+    """One direction of a connection: what has come from `source` and is still to go to `target`."""
+
+    def __init__(self, source: socket.socket, target: socket.socket) -> None:
+        self.source = source.fileno()
+        self._from, self._to = source, target
+        self.ended = False  # nothing more will come
+        self._pending = b""
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes are to go."""
+        return len(self._pending)
+
+    def read(self) -> None:
+        """Take what there is. Raises OSError."""
+        try:
+            self._pending = self._from.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        self.ended = not self._pending
+
+    def write(self) -> None:
+        """Let go what can. After the last of it the target hears of the end. Raises OSError."""
+        try:
+            if self.waiting:
+                self._send()
+        except BlockingIOError:
+            return
+        if self.ended and not self.waiting:
+            try:
+                self._to.shutdown(socket.SHUT_WR)
+            except OSError as error:
+                if error.errno != errno.ENOTCONN:
+                    raise
+
+    def _send(self) -> None:
+        self._pending = self._pending[self._to.send(self._pending) :]
+
+    def close(self) -> None:
+        """Gives back what it has of its own."""
+
+
+class SplicedWay(Way):
+    """Through a pipe, so that the bytes stay in the kernel."""
+
+    def __init__(self, source: socket.socket, target: socket.socket) -> None:
+        super().__init__(source, target)
+        self._out, self._in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._count = 0
+        try:
+            fcntl.fcntl(self._in, fcntl.F_SETPIPE_SZ, _PIPE)
+        except OSError:
+            pass  # over the user's limit: slower, no worse
+
+    @property
+    def waiting(self) -> int:
+        return self._count
+
+    def read(self) -> None:
+        try:
+            self._count = os.splice(self.source, self._in, _PIPE, flags=_NONBLOCK)
+        except BlockingIOError:
+            return
+        self.ended = not self._count
+
+    def _send(self) -> None:
+        self._count -= os.splice(self._out, self._to.fileno(), self._count, flags=_NONBLOCK)
+
+    def close(self) -> None:
+        os.close(self._in)
+        os.close(self._out)
+
+
 class Stream:
     """A client and its connection to the container; each way ends by itself, as TCP's do."""
 
@@ -108,12 +184,8 @@ class Stream:
         self._born = time.monotonic()
         self._connected = False
         server = socket.socket(family_of(target[0]), socket.SOCK_STREAM, protocol)
-        self._peer = {client.fileno(): server, server.fileno(): client}
-        self._sock = {client.fileno(): client, server.fileno(): server}
-        self._pending = {client.fileno(): b"", server.fileno(): b""}  # read there, not written yet
-        self._ended: set[int] = set()  # nothing more will come from these
-        self._server = server.fileno()
-        for sock in (client, server):
+        self._sockets = (client, server)
+        for sock in self._sockets:
             sock.setblocking(False)
             if protocol == socket.IPPROTO_TCP:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -121,15 +193,20 @@ class Stream:
             code = server.connect_ex(target)
             if code not in (0, errno.EINPROGRESS):
                 raise OSError(code, os.strerror(code))
+            kind = SplicedWay if protocol == socket.IPPROTO_TCP else Way
+            there, back = kind(client, server), kind(server, client)
         except OSError:
             server.close()
             raise
+        # By descriptor: what comes from there, and what goes there.
+        self._from = {there.source: there, back.source: back}
+        self._to = {there.source: back, back.source: there}
         relay.watch(server.fileno(), _OUT, self.ready)
 
     def tick(self, now: float) -> None:
         """Give up a container that does not answer."""
         if not self._connected and now - self._born > _CONNECT:
-            self.close()
+            self.close(reset=True)
 
     def ready(self, fd: int, events: int) -> None:
         """Something can go on at one of the two ends."""
@@ -137,10 +214,12 @@ class Stream:
             if not self._connected:
                 self._finish_connect()
             elif events & _OUT:
-                self._write(fd)
-            if self._connected and events & (_IN | _GONE) and fd not in self._ended:
-                self._read(fd)
-            if len(self._ended) == 2 and not any(self._pending.values()):
+                self._to[fd].write()
+            way = self._from[fd]
+            if self._connected and events & (_IN | _GONE) and not way.ended and not way.waiting:
+                way.read()
+                way.write()
+            if all(w.ended and not w.waiting for w in self._from.values()):
                 self.close()
             else:
                 self._watch()
@@ -148,46 +227,15 @@ class Stream:
             self.close(reset=True)
 
     def _finish_connect(self) -> None:
-        code = self._sock[self._server].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        code = self._sockets[1].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             raise OSError(code, os.strerror(code))
         self._connected = True
 
-    def _read(self, fd: int) -> None:
-        if self._pending[fd]:
-            return
-        try:
-            data = self._sock[fd].recv(_CHUNK)
-        except BlockingIOError:
-            return
-        if data:
-            self._pending[fd] = data
-        else:
-            self._ended.add(fd)
-        self._write(self._peer[fd].fileno())
-
-    def _write(self, fd: int) -> None:
-        """Write to `fd` what has come from its peer."""
-        source = self._peer[fd].fileno()
-        data = self._pending[source]
-        if data:
-            try:
-                sent = self._sock[fd].send(data)
-            except BlockingIOError:
-                sent = 0
-            self._pending[source] = data[sent:]
-        if source in self._ended and not self._pending[source]:
-            try:
-                self._sock[fd].shutdown(socket.SHUT_WR)
-            except OSError as error:
-                if error.errno != errno.ENOTCONN:
-                    raise
-
     def _watch(self) -> None:
-        for fd in self._sock:
-            source = self._peer[fd].fileno()
-            wanted = 0 if self._pending[fd] or fd in self._ended else _IN
-            wanted |= _OUT if self._pending[source] else 0
+        for fd, way in self._from.items():
+            wanted = 0 if way.waiting or way.ended else _IN
+            wanted |= _OUT if self._to[fd].waiting else 0
             if wanted:
                 self._relay.watch(fd, wanted, self.ready)
             else:
@@ -196,8 +244,10 @@ class Stream:
     def close(self, *, reset: bool = False) -> None:
         """End both; `reset` tells the client that it went wrong."""
         self._relay.active.discard(self)
-        for fd, sock in self._sock.items():
-            self._relay.forget(fd)
+        for way in self._from.values():
+            way.close()
+        for sock in self._sockets:
+            self._relay.forget(sock.fileno())
             if reset:
                 try:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

@@ -57,8 +57,12 @@ def running(port: socket.socket, target: socket.socket) -> Iterator[Threaded]:
         thread.join()
 
 
+@pytest.mark.parametrize("way", [relay.Way, relay.SplicedWay])
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_stream_both_ways_with_each_end_by_itself(host: str) -> None:
+def test_stream_both_ways_with_each_end_by_itself(
+    host: str, way: type[relay.Way], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "SplicedWay", way)  # what is not TCP is copied
     if host == "::1" and not has_ipv6():
         pytest.skip("no IPv6 here")
     data = os.urandom(3 << 20)
