@@ -29,6 +29,7 @@ from compatd.supervision import LEFT, feed_watchdog, wait_idle
 
 if TYPE_CHECKING:
     from compatd.http.server import Server
+    from compatd.status.service import Status
 
 logger = logging.getLogger("compatd")
 
@@ -138,6 +139,7 @@ async def _answer(engine: Engine, sockets: list[socket.socket], signals: Signals
         builder_version="1",
         swarm="inactive",
     )
+    status = await _serve_metrics(engine)
     server = Server(engine, handlers, identity=identity, gate=gate)
     await server.start(sockets, tls=_tls(engine.config))
     gc.collect()
@@ -153,7 +155,23 @@ async def _answer(engine: Engine, sockets: list[socket.socket], signals: Signals
     for task in tasks:
         task.cancel()
     notify.send("STOPPING=1")
+    if status is not None:
+        await status.stop()
     await server.stop(timeout=2)
+
+
+async def _serve_metrics(engine: Engine) -> "Status | None":
+    """On `metrics-addr`. Raises EngineError when it cannot be listened on."""
+    from compatd.status.service import Status, StatusError
+
+    if not engine.config.metrics_addr:
+        return None
+    status = Status(engine)
+    try:
+        await status.start(engine.config.metrics_addr)
+    except StatusError as error:
+        raise EngineError(str(error)) from None
+    return status
 
 
 async def _leave_idle(engine: Engine, server: "Server", signals: Signals) -> None:

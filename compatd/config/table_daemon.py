@@ -37,7 +37,6 @@ ROWS = (
         "string",
         "",
         "Set default address and port to serve the metrics api on",
-        idle="metrics are not served yet; remove it",
     ),
     option("min-api-version", "string", "", "Oldest API version that is served", on_line=False),
     # TLS

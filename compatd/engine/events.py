@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from compatd.engine import metrics
+
 Event = dict[str, Any]
 Filters = dict[str, list[str]]
 
@@ -67,6 +69,7 @@ class Events:
             if kind == "container" and attributes.get("image"):
                 event["from"] = attributes["image"]
         self._past.append(event)
+        metrics.events.add()
         for watcher in self.watchers:
             watcher(kind, action, actor)
         for queue in tuple(self._listeners):

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import re
 import socket
+import time
 from typing import Any
 
+from compatd.engine import metrics
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.times import go_duration
 from compatd.engine.errors import EngineError
@@ -70,12 +72,14 @@ class Prober:
         Raises EngineError when it cannot be started. Cancelled, it kills the process.
         """
         options = {"Cmd": words, "AttachStdout": True, "AttachStderr": True}
+        began = time.perf_counter()
         item = self._execs.register(container, options, b"")
         try:
             async with asyncio.timeout(_START_WAIT):
                 sock = await self._execs.start(item, attached=True, console=None)
         except TimeoutError:
             raise EngineError(f"timed out starting health check for container {container.id}") from None
+        metrics.health_starts.since("", began)
         assert sock is not None
         output = LimitedOutput()
         with sock:

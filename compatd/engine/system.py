@@ -10,7 +10,7 @@ from typing import Any
 
 from compatd import COMPATD_VERSION, VERSION
 from compatd.config import Config
-from compatd.engine import apiwarnings
+from compatd.engine import apiwarnings, metrics
 from compatd.engine.containers.spec.cdi import find_devices
 from compatd.engine.events import Events
 from compatd.engine.identity import engine_id
@@ -92,13 +92,24 @@ class System:
             "BuildTime": "",
         }
 
+    def about(self) -> dict[str, Any]:
+        """Of `/info` what does not change while the daemon runs."""
+        return {
+            "ID": self.id,
+            "Driver": STORAGE_DRIVERS[self._config.storage_driver].name,
+            "OperatingSystem": self._release.get("PRETTY_NAME", "Linux"),
+            "OSVersion": self._release.get("VERSION_ID", ""),
+        }
+
     def info(self) -> dict[str, Any]:
         """The answer of `/info` (SystemInfo) in its newest shape."""
+        began = time.perf_counter()
         running, paused, stopped = self._counts()
         features, config = self._features, self._config
         found, faults = find_devices(config.cdi_folders)
         pools = [{"Base": pool["base"], "Size": pool["size"]} for pool in config.default_address_pools]
         devices = [{"Source": "cdi", "ID": name} for name in sorted(found)]
+        metrics.host_info.since("system_info", began)
         return {
             "ID": self.id,
             "Containers": running + paused + stopped,

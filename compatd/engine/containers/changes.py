@@ -2,13 +2,16 @@
 
 from typing import TYPE_CHECKING, Any
 
+from compatd.engine import metrics
 from compatd.engine.errors import EngineError
+from compatd.engine.metrics import timed
 from runtime.client import WorkerError
 
 if TYPE_CHECKING:
     from compatd.engine.containers.service import Containers
 
 
+@timed(metrics.container_actions, "changes")
 async def changes(containers: "Containers", reference: str) -> list[dict[str, Any]] | None:
     """container.FilesystemChange objects, parents first; None (JSON's null, as in Docker) without any.
 

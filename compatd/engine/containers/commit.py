@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from compatd import VERSION
-from compatd.engine import gojson, timestamps
+from compatd.engine import gojson, metrics, timestamps
 from compatd.engine.containers import stop
 from compatd.engine.containers.merge import CONFIG_DEFAULTS, merge_config
 from compatd.engine.containers.model import Container
 from compatd.engine.errors import Conflict, EngineError, NotFound
 from compatd.engine.images import changes as dockerfile
 from compatd.engine.images.reference import Reference
+from compatd.engine.metrics import timed
 
 if TYPE_CHECKING:
     from compatd.engine.containers.service import Containers
@@ -34,6 +35,7 @@ _OMITTED = (
 """Fields that Go leaves out when they are not set."""
 
 
+@timed(metrics.container_actions, "commit")
 async def commit(
     containers: "Containers",
     reference: str,

@@ -4,9 +4,11 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
+from compatd.engine import metrics
 from compatd.engine.containers import filesystem, validate
 from compatd.engine.containers.model import Container
 from compatd.engine.errors import EngineError, NotFound
+from compatd.engine.metrics import timed
 from runtime.client import RuntimeError_, WorkerError
 from runtime.shim.files import start_time
 
@@ -17,6 +19,7 @@ Json = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 
+@timed(metrics.network_actions, "connect")
 async def connect(containers: "Containers", container: Container, network: str, request: Json) -> None:
     """Put a container on a network: at once when it runs, else at its next start.
 

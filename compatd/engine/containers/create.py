@@ -5,13 +5,14 @@ import platform as machine
 import socket
 from typing import TYPE_CHECKING, Any
 
-from compatd.engine import logdrivers
+from compatd.engine import logdrivers, metrics
 from compatd.engine.containers import hostconfig, links, merge, mountpoints, names, rootfs, validate
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.runtimes import find_runtime
 from compatd.engine.containers.security import parse_security_options
 from compatd.engine.containers.times import now
 from compatd.engine.errors import EngineError, InvalidParameter
+from compatd.engine.metrics import timed
 from runtime.storage import workdir
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ Json = dict[str, Any]
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 
+@timed(metrics.container_actions, "create")
 async def create(
     containers: "Containers", body: Json, name: str, platform: str, *, old_readonly: bool = False
 ) -> tuple[Container, list[str]]:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from compatd.engine import metrics
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.times import now
 from compatd.engine.errors import EngineError
@@ -115,12 +116,14 @@ class Health:
 
     async def _result(self, container: Container, check: Json, began: int) -> Json:
         words = command(container.config)
+        metrics.health_checks.add()
         try:
             if not words:
                 raise EngineError(f"healthcheck for container {container.id} has no command")
             assert self.probe is not None
             code, output = await self.probe(container, words, int(check.get("Timeout") or DEFAULT_TIMEOUT))
         except (EngineError, OSError) as error:
+            metrics.health_checks_failed.add()
             logger.warning("health check for container %s: %s", container.id, error)
             code, output = -1, error.message if isinstance(error, EngineError) else str(error)
         return {

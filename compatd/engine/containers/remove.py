@@ -6,11 +6,13 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from compatd.engine import metrics
 from compatd.engine.containers import exits, links, mountpoints, sizes, start, stop
 from compatd.engine.containers.filters import until_moment
 from compatd.engine.containers.model import Container
 from compatd.engine.errors import Conflict, EngineError, InvalidParameter
 from compatd.engine.labels import matches_labels
+from compatd.engine.metrics import timed
 
 if TYPE_CHECKING:
     from compatd.engine.containers.service import Containers
@@ -37,6 +39,7 @@ async def remove_by_hand(
         raise type(error)(f'cannot remove container "{reference}": {error.message}') from error
 
 
+@timed(metrics.container_actions, "delete")
 async def remove(containers: "Containers", container: Container, *, force: bool, volumes: bool) -> None:
     """Remove a container, killing it first when `force`; its anonymous volumes too when `volumes`.
 

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compatd.engine import apparmor
+from compatd.engine import apparmor, metrics
 from compatd.engine.containers import bundle, exits, ipc, links, mountpoints, validate
 from compatd.engine.containers.model import Container
 from compatd.engine.containers.restart import RestartPolicy
@@ -14,6 +14,7 @@ from compatd.engine.containers.security import parse_security_options
 from compatd.engine.containers.times import now
 from compatd.engine.errors import Conflict, EngineError, InvalidParameter, NotModified
 from compatd.engine.logdrivers import LogOptionError
+from compatd.engine.metrics import timed
 from runtime.client import RuntimeError_
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ async def start_idle(containers: "Containers", container: Container, *, by_hand:
         raise
 
 
+@timed(metrics.container_actions, "start")
 async def start(containers: "Containers", container: Container, *, by_hand: bool) -> None:
     """Start; the caller holds the container's lock. When this returns the program runs.
 

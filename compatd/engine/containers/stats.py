@@ -88,6 +88,10 @@ class Stats:
             await anext(samples, None)
             return await anext(samples, None) or statshape.empty(container.id, container.name)
 
+    async def many(self, containers: list[Container]) -> list[Json]:
+        """One sample of each, as it is now; zeros for those that do not run."""
+        return await self._sample(containers)
+
     @asynccontextmanager
     async def stream(self, container: Container) -> AsyncIterator[AsyncIterator[Json]]:
         """A StatsResponse a second until the container is removed; zeros while it does not run."""

@@ -3,10 +3,12 @@
 import copy
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from compatd.engine import metrics
 from compatd.engine.errors import EngineError, InvalidParameter, NotFound
 from compatd.engine.networks import (
     configuring,
@@ -143,6 +145,7 @@ class Networks:
         A container that has something already gives it back first. Raises NotFound, Conflict,
         InvalidParameter, EngineError with dockerd's texts; nothing is allocated then.
         """
+        began = time.perf_counter()
         self._free(container.id)
         mode = str(container.host_config.get("NetworkMode") or "default")
         if mode.startswith("container:"):
@@ -168,6 +171,7 @@ class Networks:
                 plan["dns"] = dns
             if relays := self._publishing.relays(sandbox.endpoints):
                 plan["relays"] = relays
+        metrics.network_actions.since("allocate", began)
         return NetworkLease(plan, documents.settings(sandbox.endpoints, sandbox.id, sandbox.key), holds)
 
     def _other(self, name: str) -> ContainerLike:
@@ -196,7 +200,9 @@ class Networks:
     def release(self, container_id: str) -> None:
         """Frees a stopped container's ports and addresses and emits `network disconnect`. Never raises
         for a container that has nothing."""
+        began = time.perf_counter()
         self._free(container_id)
+        metrics.network_actions.since("release", began)
 
     def _free(self, container_id: str) -> None:
         self._adopted.discard(container_id)
