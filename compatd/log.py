@@ -33,6 +33,7 @@ _COLOURS = {"trace": 37, "debug": 37, "warning": 33, "error": 31, "fatal": 31}
 _BARE = re.compile(r"[A-Za-z0-9\-._/@^+]*\Z")
 """Values that logrus writes without quotes."""
 
+_CONTAINER = re.compile(r"\bcontainer ([0-9a-f]{64})\b")
 _PRIORITIES = {"trace": 7, "debug": 7, "info": 6, "warning": 4, "error": 3, "fatal": 2}  # syslog(3)
 
 
@@ -111,10 +112,20 @@ class JournalHandler(logging.Handler):
                 SYSLOG_IDENTIFIER="dockerd",
                 DOCKERD_MESSAGE=record.getMessage(),
                 DOCKERD_LOGGER=record.name,
+                CODE_FILE=record.pathname,
+                CODE_LINE=record.lineno,
+                CODE_FUNC=record.funcName or "",
+                **_about(record.getMessage()),
                 **fields,
             )
         except OSError:
             print(line, file=sys.stderr)
+
+
+def _about(message: str) -> dict[str, str]:
+    """The container that a message is about, by the names that Docker's log driver for the journal has."""
+    found = _CONTAINER.search(message)
+    return {"CONTAINER_ID": found[1][:12], "CONTAINER_ID_FULL": found[1]} if found else {}
 
 
 def _journal_name(name: str) -> str:

@@ -10,6 +10,9 @@ from compatd.engine import apparmor
 from compatd.engine.cgroupdriver import CGROUPFS, cgroup_driver
 
 
+_THROTTLES = {"rbps": "read_bps", "wbps": "write_bps", "riops": "read_iops", "wiops": "write_iops"}
+
+
 @dataclass(frozen=True)
 class SysInfo:
     """Each flag says that something works here. `cpus` and `mems` are lists such as `0-3,5`."""
@@ -139,8 +142,24 @@ def warnings(info: SysInfo, *, forwarding: bool) -> list[str]:
         lines.append("WARNING: No cpu shares support")
     if not info.cpuset:
         lines.append("WARNING: No cpuset support")
+    lines += _disk_warnings(info)
     if not forwarding:
         lines.append("WARNING: IPv4 forwarding is disabled")
+    return lines
+
+
+def _disk_warnings(info: SysInfo) -> list[str]:
+    """Of weights dockerd says nothing on v1: kernels since 5.0 have none there, and nobody can help it."""
+    lines = []
+    if not info.blkio_weight and info.cgroup_v2:
+        lines.append("WARNING: No io.weight support")
+    if not info.blkio_weight_device and info.cgroup_v2:
+        lines.append("WARNING: No io.weight (per device) support")
+    if info.blkio_throttle:
+        return lines
+    for short, long in _THROTTLES.items():
+        what = f"io.max ({short})" if info.cgroup_v2 else f"blkio throttle.{long}_device"
+        lines.append(f"WARNING: No {what} support")
     return lines
 
 

@@ -70,6 +70,12 @@ def test_the_journal_gets_priority_and_fields(monkeypatch: pytest.MonkeyPatch) -
     assert 'level=warning msg="x y" config-file=/etc/x' in message
     assert (fields["PRIORITY"], fields["SYSLOG_IDENTIFIER"]) == (4, "dockerd")
     assert (fields["DOCKERD_MESSAGE"], fields["DOCKERD_CONFIG_FILE"]) == ("x y", "/etc/x")
+    assert (fields["CODE_FILE"], fields["CODE_LINE"]) == (record.pathname, record.lineno)
+    assert "CONTAINER_ID" not in fields
+    record.msg, record.args = "killing container %s: %s", ("ab" * 32, "no")
+    JournalHandler(TextFormatter()).emit(record)
+    fields = sent[1][1]
+    assert (fields["CONTAINER_ID"], fields["CONTAINER_ID_FULL"]) == ("ab" * 6, "ab" * 32)
 
 
 def test_the_journal_is_known_by_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:

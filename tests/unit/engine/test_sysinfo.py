@@ -23,6 +23,7 @@ def test_v1_with_everything(tmp_path: Path) -> None:
         groups / "cpu/cpu.cfs_quota_us",
         groups / "cpuset/cpuset.cpus",
         groups / "pids/tasks",
+        groups / "blkio/blkio.throttle.read_bps_device",
         tmp_path / "proc/sys/kernel/seccomp/actions_avail",
     )
     features = detect(tmp_path)
@@ -42,6 +43,10 @@ def test_v1_with_nothing_is_warned_about(tmp_path: Path) -> None:
         "WARNING: No cpu cfs period support",
         "WARNING: No cpu shares support",
         "WARNING: No cpuset support",
+        "WARNING: No blkio throttle.read_bps_device support",
+        "WARNING: No blkio throttle.write_bps_device support",
+        "WARNING: No blkio throttle.read_iops_device support",
+        "WARNING: No blkio throttle.write_iops_device support",
         "WARNING: IPv4 forwarding is disabled",
     ]
 
@@ -60,6 +65,14 @@ def test_v2_has_what_its_controllers_say(tmp_path: Path) -> None:
     assert features.cpus == "0-3"
     assert "WARNING: No swap limit support" in warnings(features, forwarding=True)
     assert "WARNING: No oom kill disable support" not in warnings(features, forwarding=True)
+    assert warnings(features, forwarding=True)[1:] == [  # as a 29.8 without the controller io says it
+        "WARNING: No io.weight support",
+        "WARNING: No io.weight (per device) support",
+        "WARNING: No io.max (rbps) support",
+        "WARNING: No io.max (wbps) support",
+        "WARNING: No io.max (riops) support",
+        "WARNING: No io.max (wiops) support",
+    ]
 
 
 def test_facts_of_the_kernel(tmp_path: Path) -> None:
