@@ -1,4 +1,4 @@
-"""What other firewalls of the host are to know: iptables' DOCKER-USER, and its FORWARD chain that drops."""
+"""What other firewalls are to know: iptables' DOCKER-USER, and chains that drop: iptables', firewalld's."""
 
 import logging
 import shutil
@@ -31,9 +31,14 @@ class HostChains:
                     forward.ensure_user_chain(version)
                 if kind == "legacy":
                     _ensure_legacy(_COMMANDS[version])
-                forward.accept_bridges(self._owner, names, version)
+                forward.accept_bridges(self._owner, names, forward.PLACES[version])
             except (OSError, subprocess.SubprocessError) as e:
                 log.warning("chains of %s: %s", _COMMANDS[version], e)
+        for place in forward.FIREWALLD if self._families else ():
+            try:
+                forward.accept_bridges(self._owner, names, place)
+            except OSError as e:
+                log.warning("chains of firewalld: %s", e)
 
 
 def variant(command: str) -> str:

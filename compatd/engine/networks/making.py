@@ -6,7 +6,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from compatd.engine.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
 from compatd.engine.networks import filters, requests
@@ -17,6 +17,7 @@ from compatd.engine.networks.model import Endpoint, Network
 from compatd.engine.timestamps import rfc3339
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Making:
@@ -95,6 +96,10 @@ class Making:
             return
         driver, others = DRIVERS[network.driver], self._others(network)
         driver.check_subnets(network, others)
+        try:
+            network.host_made = await _in_thread(driver.owns, network, others)
+        except OSError as error:
+            raise EngineError(_reason(error)) from error
         self._catalog.note(network, "creating")
         try:
             await asyncio.shield(_in_thread(driver.create, network, others))
@@ -191,9 +196,9 @@ class Making:
         )
 
 
-async def _in_thread(function: Callable[..., None], *arguments: Any) -> None:
+async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
     """The kernel takes some 10 ms to make or delete a link: the loop does not wait."""
-    await asyncio.to_thread(function, *arguments)
+    return await asyncio.to_thread(function, *arguments)
 
 
 def _reason(error: OSError) -> str:

@@ -10,8 +10,7 @@ from typing import Any, Protocol
 from compatd.engine.networks.flows import Flows
 from compatd.engine.networks.hostchains import HostChains
 from compatd.engine.networks.model import Endpoint
-from runtime.net import bridge, forward, nft
-from runtime.net.nft_watch import Watch
+from runtime.net import bridge, forward, nft, nft_watch
 
 log = logging.getLogger(__name__)
 _PAUSE = 0.05  # seconds between two repairs, should somebody flush in a loop
@@ -59,7 +58,7 @@ class Rules:
         self._firewall = nft.Firewall(table, self._families)
         self._flows = Flows(lambda address: not self._in_use[address])
         self._host = HostChains(table, self._families)
-        self._watch: Watch | None = None
+        self._watch: nft_watch.Watch | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._repairing = False
         self._news: set[str] = set()
@@ -73,7 +72,7 @@ class Rules:
         self._set_router(4, 4 not in enabled | ours)
         self._set_router(6, 6 not in ours)
         for chain in drops:
-            if not chain.table.startswith("compatd") and str(chain) not in forward.IPTABLES:
+            if not chain.table.startswith("compatd") and chain.table not in nft_watch.OTHERS:
                 log.warning("chain %s drops forwarded packets by default, those of containers too", chain)
         self.networks_changed()
 
@@ -213,7 +212,7 @@ class Rules:
         if not self._families or self._watch is not None:
             return
         try:
-            self._watch = Watch(lambda: {self._firewall.port_id})
+            self._watch = nft_watch.Watch(lambda: {self._firewall.port_id})
         except OSError as e:
             log.warning("watching the firewall: %s", e)
             return

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from compatd.engine.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound
+from tests.unit.net import netkit
 from tests.unit.net.netkit import Kernel, World, subnet
 
 
@@ -239,3 +240,22 @@ def test_default_bridge_as_configured(kernel: Kernel) -> None:
     assert lease.settings["GlobalIPv6Address"] == "fd00:9::2"
     kernel.links["docker0"] = ["172.30.0.1/16"]
     assert World().networks.inspect("bridge")["IPAM"]["Config"][0]["Subnet"] == "172.30.0.0/16"
+
+
+def test_killed_while_the_bridge_is_made(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the store has at that moment is enough to undo it."""
+    first = World()
+    rows: list[dict[str, Any]] = []
+    real = kernel.ensure_bridge
+
+    def note(name: str, addresses: list[str], mtu: int = 0, *, keep_ipv4: bool = False) -> int:
+        rows.extend(row for row in first.tables.networks.rows.values() if row["state"] == "creating")
+        return real(name, addresses, mtu, keep_ipv4=keep_ipv4)
+
+    monkeypatch.setattr(netkit.bridge, "ensure_bridge", note)
+    id = first.create("mine")
+    (row,) = rows
+    first.tables.networks.rows[id] = {**row, "state": "creating"}
+    second = World(first.tables)
+    assert "br-" + id[:12] not in kernel.links
+    assert [n["Name"] for n in second.networks.list({"type": ["custom"]})] == []

@@ -25,8 +25,15 @@ class Driver:
     def check_subnets(self, network: Network, others: Iterable[Network]) -> None:
         """Looks at the allocated subnets beside the other networks of this driver. Raises EngineError."""
 
+    def owns(self, network: Network, others: Iterable[Network]) -> bool:
+        """Whether `create` will make the host's side, so that it is to go with the network (`host_made`).
+
+        Asked and written down before it is made. Blocks. Raises OSError, EngineError.
+        """
+        return False
+
     def create(self, network: Network, others: Iterable[Network]) -> None:
-        """Makes the host's side, and sets `network.host_made`. Blocks. Raises OSError, EngineError."""
+        """Makes the host's side. Blocks. Raises OSError, EngineError."""
 
     def restore(self, network: Network) -> None:
         """At a daemon's start: makes again what is missing of the host's side. Blocks. Raises OSError."""

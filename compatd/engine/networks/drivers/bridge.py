@@ -131,8 +131,10 @@ class Bridge(Driver):
                     f"{other.id} ({other.bridge}): {why}"
                 )
 
+    def owns(self, network: Network, others: Iterable[Network]) -> bool:
+        return bridge.find_link(network.bridge) is None
+
     def create(self, network: Network, others: Iterable[Network]) -> None:
-        network.host_made = network.host_made or bridge.find_link(network.bridge) is None
         self.restore(network)
 
     def restore(self, network: Network) -> None:

@@ -33,20 +33,25 @@ class OnParent(Driver):
     def gateway_needed(self, network: Network, version: int) -> bool:
         return False  # it would be a machine of the parent's network: only the client knows it
 
+    def owns(self, network: Network, others: Iterable[Network]) -> bool:
+        parent = self.parent(network)
+        if not network.options.get("parent"):
+            return True
+        if bridge.find_link(parent) is None:
+            _check_vlan(parent)
+            return True
+        return any(other.host_made and self.parent(other) == parent for other in others)
+
     def create(self, network: Network, others: Iterable[Network]) -> None:
         parent = self.parent(network)
         if not network.options.get("parent"):
-            network.host_made = vlan.ensure_dummy(parent) or network.host_made
-        elif bridge.find_link(parent) is None:
-            _check_vlan(parent)
-            try:
-                network.host_made = vlan.ensure_parent(parent)
-            except OSError as e:
-                reason = os.strerror(e.errno or 0).lower()
-                raise EngineError(f"failed to create {parent} vlan link: {reason}") from e
-        else:
-            shared = any(other.host_made and self.parent(other) == parent for other in others)
-            network.host_made = network.host_made or shared
+            vlan.ensure_dummy(parent)
+            return
+        try:
+            vlan.ensure_parent(parent)
+        except OSError as e:
+            reason = os.strerror(e.errno or 0).lower()
+            raise EngineError(f"failed to create {parent} vlan link: {reason}") from e
 
     def restore(self, network: Network) -> None:
         if network.host_made:
