@@ -1,9 +1,9 @@
-"""Other programs' forward chains: a packet must be accepted by every table, so one that drops stops ours.
+"""Other programs' chains: a packet must be accepted by every table, so one that drops stops ours.
 
 iptables' FORWARD chain (`ip filter FORWARD` and `ip6 filter FORWARD` in nf_tables) drops by default where ufw
-is on, or where dockerd ran before; there each bridge gets two accepting rules, where dockerd puts its own.
-Our own table has decided already what may go to a container. DOCKER-USER comes before them: people keep
-rules there that are to be asked before dockerd's.
+is on, or where dockerd ran before; firewalld's chains reject what no zone allows. There each bridge gets
+accepting rules, in iptables where dockerd puts its own. Our own table has decided already what may go to a
+container. DOCKER-USER comes before them: people keep rules there that are to be asked before dockerd's.
 """
 
 import struct
@@ -17,7 +17,29 @@ from runtime.net.netlink import NLM_F_APPEND, NLM_F_CREATE, Request, attr, attr_
 _FAMILIES = {1: "inet", nf.NFPROTO_IPV4: "ip", nf.NFPROTO_IPV6: "ip6"}
 NUMBERS = {4: nf.NFPROTO_IPV4, 6: nf.NFPROTO_IPV6}
 USER_CHAIN = "DOCKER-USER"
-IPTABLES = ("ip filter FORWARD", "ip6 filter FORWARD")
+
+
+class Place(NamedTuple):
+    """A chain of another program where bridges are let through, by the interface that a packet comes from
+    (META_IIFNAME) or goes to; `by_policy`: only when it drops by default."""
+
+    family: int
+    table: str
+    chain: str
+    ends: tuple[int, ...] = (x.META_IIFNAME, x.META_OIFNAME)
+    by_policy: bool = False
+
+
+_INET = 1
+PLACES = {
+    4: Place(nf.NFPROTO_IPV4, "filter", "FORWARD", by_policy=True),
+    6: Place(nf.NFPROTO_IPV6, "filter", "FORWARD", by_policy=True),
+}
+FIREWALLD = (
+    Place(_INET, "firewalld", "filter_FORWARD"),
+    # As in dockerd's zone: containers reach the host itself.
+    Place(_INET, "firewalld", "filter_INPUT", (x.META_IIFNAME,)),
+)
 
 
 class Chain(NamedTuple):
@@ -65,8 +87,9 @@ def ensure_user_chain(version: int) -> bool:
     """Makes `iptables -N DOCKER-USER` and `iptables -I FORWARD -j DOCKER-USER` true, as dockerd does, in the
     way that `iptables-nft` reads; answers whether anything was missing. Raises OSError."""
     family = NUMBERS[version]
+    place = PLACES[version]
     with nf.NftSocket() as sock:
-        present = _rules(sock, family)
+        present = _rules(sock, place) or []
         if any(rule.target == USER_CHAIN for rule in present):
             return False
         jump = [x.counter(), x.jump(USER_CHAIN)]
@@ -76,34 +99,36 @@ def ensure_user_chain(version: int) -> bool:
                 # Without a policy one that is there keeps its own.
                 *([] if _has_chain(family) else [_forward_chain(family)]),
                 nf.new_chain("filter", USER_CHAIN, family=family),
-                _first(family, jump, "", f"jump to {USER_CHAIN}"),
+                _first(place, jump, "", f"jump to {USER_CHAIN}"),
             ]
         )
     return True
 
 
-def accept_bridges(owner: str, bridges: Iterable[str], version: int) -> bool:
-    """Gives the bridges their two rules in iptables' FORWARD chain where that drops by default, and takes
-    away those of bridges that are not (any more) among them; `owner` tells the rules of several daemons
-    apart. Answers whether anything was changed. Raises OSError."""
-    family = NUMBERS[version]
-    drops = any(c.drops for c in chains() if str(c) == f"{_FAMILIES[family]} filter FORWARD")
-    wanted = {f"{owner} {bridge}": bridge for bridge in bridges} if drops else {}
+def accept_bridges(owner: str, bridges: Iterable[str], place: Place) -> bool:
+    """Gives the bridges their rules at `place` if it is there, and takes away those of bridges that are not
+    (any more) among them; `owner` tells the rules of several daemons apart. Answers whether anything was
+    changed. Raises OSError."""
     with nf.NftSocket() as sock:
-        present = _rules(sock, family)
+        present = _rules(sock, place)
+        if present is None:
+            return False
+        wanted = {f"{owner} {bridge}": bridge for bridge in bridges}
+        if place.by_policy and not any(c.drops for c in chains() if str(c) == _name(place)):
+            wanted = {}
         here = {rule.text for rule in present}
         behind = next((rule.handle for rule in present if rule.target == USER_CHAIN), None)
         requests = [
-            _delete(family, rule)
+            _delete(place, rule)
             for rule in present
             if rule.text.startswith(owner + " ") and rule.text not in wanted
         ]
         for text, bridge in wanted.items():
             if text in here:
                 continue
-            for key in (x.META_IIFNAME, x.META_OIFNAME):
+            for key in place.ends:
                 expressions = [*x.interface(key, bridge), x.counter(), x.accept()]
-                requests.append(_first(family, expressions, text, f"accept {bridge}", behind))
+                requests.append(_first(place, expressions, text, f"accept {bridge}", behind))
         sock.commit(requests)
         return bool(requests)
 
@@ -116,13 +141,22 @@ def _has_chain(family: int) -> bool:
     return any(str(c) == f"{_FAMILIES[family]} filter FORWARD" for c in chains())
 
 
-def _rules(sock: nf.NftSocket, family: int) -> list[_Rule]:
+def _name(place: Place) -> str:
+    return f"{_FAMILIES[place.family]} {place.table} {place.chain}"
+
+
+def _where(place: Place) -> list[bytes]:
+    return [attr_str(1, place.table), attr_str(2, place.chain)]
+
+
+def _rules(sock: nf.NftSocket, place: Place) -> list[_Rule] | None:
+    """The chain's rules; None when it is not there."""
     kind = nf.NFNL_SUBSYS_NFTABLES << 8 | nf.GETRULE
-    where = nf.message(nf.GETRULE, 0, "", attr_str(1, "filter"), attr_str(2, "FORWARD"), family=family)
+    request = nf.message(nf.GETRULE, 0, "", *_where(place), family=place.family)
     try:
-        answers = list(sock.dump(kind, where.body, "list rules of filter FORWARD"))
+        answers = list(sock.dump(kind, request.body, f"list rules of {_name(place)}"))
     except FileNotFoundError:
-        return []
+        return None
     found = []
     for _, body in answers:
         a = attributes(body[4:])
@@ -133,19 +167,19 @@ def _rules(sock: nf.NftSocket, family: int) -> list[_Rule]:
 
 
 def _first(
-    family: int, expressions: list[bytes], text: str, what: str, behind: bytes | None = None
+    place: Place, expressions: list[bytes], text: str, what: str, behind: bytes | None = None
 ) -> Request:
     """Puts a rule first of all, or behind the one with that handle."""
-    parts = [attr_str(1, "filter"), attr_str(2, "FORWARD"), nested(4, *expressions)]
+    parts = [*_where(place), nested(4, *expressions)]
     if text:
         parts.append(attr(7, nf.comment(text)))
     flags = NLM_F_CREATE
     if behind is not None:
         parts.append(attr(6, behind))
         flags |= NLM_F_APPEND
-    return nf.message(nf.NEWRULE, flags, f"{what} in filter FORWARD", *parts, family=family)
+    return nf.message(nf.NEWRULE, flags, f"{what} in {_name(place)}", *parts, family=place.family)
 
 
-def _delete(family: int, rule: _Rule) -> Request:
-    parts = [attr_str(1, "filter"), attr_str(2, "FORWARD"), attr(3, rule.handle)]
-    return nf.message(nf.DELRULE, 0, f"delete rule ({rule.text})", *parts, family=family)
+def _delete(place: Place, rule: _Rule) -> Request:
+    parts = [*_where(place), attr(3, rule.handle)]
+    return nf.message(nf.DELRULE, 0, f"delete rule ({rule.text})", *parts, family=place.family)

@@ -8,7 +8,7 @@ from runtime.net.netlink import NetlinkSocket, attributes
 
 NFNLGRP_NFTABLES = 7
 _GONE = {nf.DELTABLE, nf.DELCHAIN, nf.DELRULE, nf.DELSET, nf.DELSETELEM}
-IPTABLES = "filter"
+OTHERS = ("filter", "firewalld")
 _TABLE = 1  # the first attribute of all these messages
 
 
@@ -32,8 +32,8 @@ class Watch:
         self._netlink.close()
 
     def changed(self, table: str) -> set[str]:
-        """Reads all news: the tables of which somebody else took something away, `table` or iptables'
-        "filter" (of that also new chains: a policy may have changed)."""
+        """Reads all news: the tables of which somebody else took something away, `table` or those of other
+        firewalls, iptables' and firewalld's (of these also new chains: a policy may have changed)."""
         ours = self._ours()
         found: set[str] = set()
         while True:
@@ -46,7 +46,7 @@ class Watch:
             except OSError as e:
                 if e.errno != errno.ENOBUFS:
                     raise
-                found = {table, IPTABLES}  # news were lost: whatever they were
+                found = {table, *OTHERS}  # news were lost: whatever they were
 
 
 def _table_of(kind: int, body: bytes, table: str) -> set[str]:
@@ -55,6 +55,6 @@ def _table_of(kind: int, body: bytes, table: str) -> set[str]:
     name = attributes(body[4:]).get(_TABLE, b"").rstrip(b"\0").decode(errors="replace")
     if name == table and kind & 255 in _GONE:
         return {table}
-    if name == IPTABLES and body[0] in (nf.NFPROTO_IPV4, nf.NFPROTO_IPV6):
-        return {IPTABLES} if kind & 255 in (nf.DELTABLE, nf.DELCHAIN, nf.DELRULE, nf.NEWCHAIN) else set()
+    if name in OTHERS and kind & 255 in (nf.DELTABLE, nf.DELCHAIN, nf.DELRULE, nf.NEWCHAIN):
+        return {name}
     return set()

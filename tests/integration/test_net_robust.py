@@ -198,6 +198,51 @@ def test_published_ports_obey_the_hosts_own_rules(lab: Lab) -> None:
             assert talk(closed, ("198.51.100.1", 8080)) == "172.17.0.1"
 
 
+FIREWALLD = """
+table inet firewalld
+delete table inet firewalld
+table inet firewalld {
+  chain filter_INPUT {
+    type filter hook input priority filter + 10; policy accept;
+    ct state { established, related } accept
+    iifname "lo" accept
+    reject with icmpx admin-prohibited
+  }
+  chain filter_FORWARD {
+    type filter hook forward priority filter + 10; policy accept;
+    ct state { established, related } accept
+    ct status dnat accept
+    reject with icmpx admin-prohibited
+  }
+}
+"""
+"""What firewalld's reload does to its table, in one transaction; its zones know nothing of our bridges."""
+
+
+def test_firewalld_and_its_reload(lab: Lab) -> None:
+    async def test(networks: Networks) -> None:
+        lease, inside = lab.start(networks, container("web", NetworkMode="default", **WEB))
+        with lab.inside(inside):
+            server = serve(80)
+        with lab.inside(lab.outside):
+            beyond = serve(90)
+        here = serve(91)
+        with server, beyond, here:
+            for _ in range(2):
+                run("nft", "-f", "-", stdin=FIREWALLD)
+                await until(lambda: "compatd docker0" in run("nft", "list", "table", "inet", "firewalld"))
+                with lab.inside(inside):
+                    assert talk(beyond, ("198.51.100.2", 90)) == "198.51.100.1"
+                    assert talk(here, ("172.17.0.1", 91)) == "172.17.0.2"
+                with lab.inside(lab.outside):
+                    assert talk(server, ("198.51.100.1", 8080)) == "198.51.100.2"
+                    assert unreachable(("198.51.100.1", 91))
+                    assert unreachable(("172.17.0.2", 80))
+        lease.close()
+
+    living(lab, test)
+
+
 def test_ports_and_links_of_another_daemon_are_left_alone(lab: Lab) -> None:
     first, second = World(lab), World(lab, bridge="other0")
     first.start("web", **published(("80/tcp", "", "8080")))

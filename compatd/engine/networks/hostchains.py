@@ -42,7 +42,7 @@ class HostChains:
 
 
 def variant(command: str) -> str:
-    """ "nft" or "legacy", after what Debian's alternatives say the command is; "" when there is none."""
+    """Which one it is, "nft" or "legacy", after what Debian's alternatives say the command is; "" when there is none."""
     path = shutil.which(command)
     if path is None:
         return ""
