@@ -37,12 +37,14 @@ class HostChains:
         for place in forward.FIREWALLD if self._families else ():
             try:
                 forward.accept_bridges(self._owner, names, place)
+            except FileNotFoundError:
+                pass  # amid a reload; there will be news when it is done
             except OSError as e:
                 log.warning("chains of firewalld: %s", e)
 
 
 def variant(command: str) -> str:
-    """Which one it is, "nft" or "legacy", after what Debian's alternatives say the command is; "" when there is none."""
+    """Which iptables it is, after what Debian's alternatives say: nft or legacy; "" when there is none."""
     path = shutil.which(command)
     if path is None:
         return ""
