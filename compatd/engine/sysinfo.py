@@ -9,7 +9,6 @@ from typing import Any
 from compatd.engine import apparmor
 from compatd.engine.cgroupdriver import CGROUPFS, cgroup_driver
 
-
 _THROTTLES = {"rbps": "read_bps", "wbps": "write_bps", "riops": "read_iops", "wiops": "write_iops"}
 
 

@@ -36,7 +36,10 @@ class StatusError(Exception):
 
 
 class Status:
-    """`/metrics` for everybody who reaches the address; page, status and events where it is loopback."""
+    """`/metrics` for everybody who reaches the address; page, status and events where it is loopback.
+
+    Nobody is asked who they are there, so with `access` rules there is no page.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -70,7 +73,7 @@ class Status:
         if path == "/metrics":
             process = await asyncio.to_thread(metrics.of_process)
             return Page(metrics.render(self._engine, process), CONTENT_TYPE)
-        if not self.with_page:
+        if not self.with_page or self._engine.config.access:  # rules may keep users from others' containers
             return NOT_FOUND
         if not _is_own(headers):
             return Page(b"this page is for browsers on this machine only\n", status=403, headers=_STRICT)

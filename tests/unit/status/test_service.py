@@ -31,6 +31,7 @@ def engine() -> Any:
     )
     about = {"ID": "x", "Driver": "overlay2", "OperatingSystem": 'De"bian', "OSVersion": "12"}
     return SimpleNamespace(
+        config=SimpleNamespace(access=[]),
         containers=containers,
         events=Events(),
         system=SimpleNamespace(about=lambda: about),
@@ -124,6 +125,17 @@ def test_beyond_loopback_there_are_metrics_only() -> None:
         assert (await ask(port, get("/metrics"))).startswith("HTTP/1.1 200 ")
 
     served(test, page=False)
+
+
+def test_with_access_rules_there_is_no_page() -> None:
+    async def test(status: Status, port: int) -> None:
+        assert (await ask(port, get("/"))).startswith("HTTP/1.1 200 ")
+        status._engine.config.access = [{"user": "ann", "read-only": True}]  # a reload brings them
+        for path in ("/", "/status.json", "/events"):
+            assert (await ask(port, get(path))).startswith("HTTP/1.1 404 Not Found\r\n")
+        assert (await ask(port, get("/metrics"))).startswith("HTTP/1.1 200 ")
+
+    served(test)
 
 
 def test_which_addresses_are_loopback() -> None:
