@@ -1,10 +1,11 @@
 """The netlink envelope and the messages made of it; no socket is opened."""
 
+import socket
 import struct
 
 import pytest
 
-from runtime.net import rtnetlink
+from runtime.net import rtnetlink, vlan
 from runtime.net.netlink import NLM_F_ACK, Request, attr, attr_str, attributes, nested, oserror
 
 
@@ -57,3 +58,40 @@ def test_veth_message_carries_the_peer() -> None:
 def test_bad_mac_is_refused(mac: str) -> None:
     with pytest.raises(ValueError, match=r"MAC|non-hexadecimal"):
         rtnetlink.mac_bytes(mac)
+
+
+def link_info(request: Request) -> tuple[dict[int, bytes], bytes, dict[int, bytes]]:
+    """A link request's attributes, its kind, and the kind's own data."""
+    parts = attributes(request.body[16:])
+    info = attributes(parts[rtnetlink.IFLA_LINKINFO])
+    return parts, info[1], attributes(info.get(2, b""))
+
+
+def test_links_that_this_kernel_may_not_have() -> None:
+    """As iproute2 sends them: modes are 32-bit for macvlan, 16-bit for ipvlan and its flags, as VLAN IDs."""
+    parts, kind, data = link_info(rtnetlink.add_macvlan("eth0", 7, "vepa", netns_fd=5, mtu=1400))
+    assert (kind, data) == (b"macvlan\0", {1: b"\2\0\0\0"})
+    assert (parts[5], parts[28], parts[4]) == (b"\7\0\0\0", b"\5\0\0\0", b"\x78\5\0\0")
+    _, kind, data = link_info(rtnetlink.add_ipvlan("eth0", 7, "l3s", "private", netns_fd=5))
+    assert (kind, data) == (b"ipvlan\0", {1: b"\2\0", 2: b"\1\0"})
+    parts, kind, data = link_info(rtnetlink.add_vlan("eth0.5", 7, 5))
+    assert (kind, data, parts[3]) == (b"vlan\0", {1: b"\5\0"}, b"eth0.5\0")
+    assert 28 not in parts
+    parts, kind, data = link_info(rtnetlink.add_dummy("dm-1"))
+    assert (kind, data) == (b"dummy\0", {}) and 5 not in parts
+
+
+def test_default_routes_of_either_version() -> None:
+    four = rtnetlink.add_route(3, None)
+    six = rtnetlink.add_route(3, None, version=6)
+    assert (four.body[0], six.body[0]) == (socket.AF_INET, socket.AF_INET6)
+    assert rtnetlink.add_route(3, "fd00::1").body[0] == socket.AF_INET6
+    assert rtnetlink.delete_route(six).body == six.body
+
+
+def test_names_of_vlans() -> None:
+    assert vlan.split("eth0.5") == ("eth0", 5)
+    assert vlan.split("br.lan.100") == ("br.lan", 100)
+    for name in ("eth0", "eth0.", ".5", "eth0.x", "eth0.4095", "eth0.0"):
+        with pytest.raises(OSError, match="No such device|1 to 4094"):
+            vlan.split(name)
