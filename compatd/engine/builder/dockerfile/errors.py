@@ -1,10 +1,14 @@
 """What is wrong with a Dockerfile, where, and how the line is shown."""
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from compatd.engine.errors import InvalidParameter
 
 Lines = tuple[int, int]  # first and last line, counted from 1
+
+MAX_NAME = 100  # what suggestions are looked for at all
+MAX_OPTIONS = 1000
 
 
 class DockerfileError(InvalidParameter):
@@ -53,7 +57,9 @@ def suggestion(value: str, options: Iterable[str], *, case: bool = True) -> str:
     """The option at most two edits away from `value`, or ""; without `case` in the case of `value`."""
     wanted = value if case else value.lower()
     best, distance = "", 3
-    for option in sorted(options):
+    if len(wanted) > MAX_NAME:
+        return ""
+    for option in sorted(islice(options, MAX_OPTIONS)):
         option = option if case else option.lower()
         if option == wanted:
             return ""

@@ -115,6 +115,7 @@ RULES: dict[str, tuple[str, str]] = {
         "EXPOSE instruction should not define an IP address or host-port mapping, found '{}'",
     ),
 }
+MAX_WARNINGS = 1000
 EXPERIMENTAL = ("InvalidDefinitionDescription",)
 _WITHOUT_URL = ("InvalidBaseImagePlatform",)
 
@@ -177,10 +178,15 @@ class Linter:
     options: Options = field(default_factory=Options)
     warnings: list[Warning] = field(default_factory=list)
 
+    @property
+    def full(self) -> bool:
+        """Whether there are so many that no more are taken."""
+        return len(self.warnings) >= MAX_WARNINGS
+
     def warn(self, rule: str, lines: Lines, *words: str, hint: str = "") -> None:
         """Add a warning of this rule, unless it is not asked for; `hint` is what may have been meant."""
         wanted = self.options.experimental if rule in EXPERIMENTAL else self.options.skip
-        if (rule in wanted or "all" in wanted) is not (rule in EXPERIMENTAL):
+        if (rule in wanted or "all" in wanted) is not (rule in EXPERIMENTAL) or self.full:
             return
         description, text = RULES[rule]
         dashed = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", rule).lower()

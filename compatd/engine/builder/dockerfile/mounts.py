@@ -54,6 +54,15 @@ def _from(fields: list[str]) -> str:
     return stage
 
 
+def mount_target(text: str) -> str:
+    """The target as written in one `--mount`, for errors."""
+    for field in csv_fields(text):
+        key, _, value = field.partition("=")
+        if key.lower() in ("target", "dst", "destination"):
+            return value
+    return ""
+
+
 def _only(found: dict[str, Any], key: str, *types: str) -> None:
     if found["type"] not in types:
         raise DockerfileError(f"unexpected key '{key}' for mount type '{found['type']}'")

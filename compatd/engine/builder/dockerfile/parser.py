@@ -15,7 +15,7 @@ from compatd.engine.builder.dockerfile.text import BLANKS, SPACE
 MAX_SIZE = 4 << 20  # of the file; BuildKit has no bound of its own
 MAX_LINE = 65535
 MAX_INSTRUCTION = 1 << 20  # of an instruction's lines joined, heredocs aside
-MAX_INSTRUCTIONS = 10_000
+MAX_INSTRUCTIONS = 2000
 
 _WITH_HEREDOCS = ("add", "copy", "run")
 
