@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("compatd")
 
 
+class MetricsError(Exception):
+    """`metrics-addr` cannot be listened on."""
+
+
 def run(config: Config, flags: dict[str, Any], file: str | None) -> int:
     """Serve until SIGTERM or SIGINT. Returns the process's exit code: 1 when the daemon cannot start.
 
@@ -69,6 +73,9 @@ def run(config: Config, flags: dict[str, Any], file: str | None) -> int:
             return runner.run(_serve(config, flags, file))
     except ListenError as error:
         print(f"failed to load listeners: {error}", file=sys.stderr)
+        return 1
+    except MetricsError as error:
+        print(error, file=sys.stderr)
         return 1
     except (EngineError, StoreError, OSError) as error:
         logger.debug("start failed", exc_info=True)
@@ -161,16 +168,16 @@ async def _answer(engine: Engine, sockets: list[socket.socket], signals: Signals
 
 
 async def _serve_metrics(engine: Engine) -> "Status | None":
-    """On `metrics-addr`. Raises EngineError when it cannot be listened on."""
-    from compatd.status.service import Status, StatusError
-
+    """On `metrics-addr`. Raises MetricsError when it cannot be listened on."""
     if not engine.config.metrics_addr:
         return None
+    from compatd.status.service import Status, StatusError  # most daemons have no need of it
+
     status = Status(engine)
     try:
         await status.start(engine.config.metrics_addr)
     except StatusError as error:
-        raise EngineError(str(error)) from None
+        raise MetricsError(str(error)) from None
     return status
 
 

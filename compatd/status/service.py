@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 _BEAT = 15.0
 """Seconds after which a silent stream of events says that it is alive."""
 
+_LAST_PORT = 65535
+
 _STRICT = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -49,17 +51,20 @@ class Status:
         self.with_page = False
 
     async def start(self, address: str) -> None:
-        """Listen on `host:port`. Raises StatusError."""
-        host, _, port = address.rpartition(":")
+        """Listen on `host:port`. Raises StatusError with dockerd's text."""
+        failed = "failed to start metrics server"
+        host, colon, port = address.rpartition(":")
+        if not colon:
+            raise StatusError(
+                f"{failed}: error parsing tcp address: address {address}: missing port in address"
+            )
+        if not port.isdecimal() or int(port) > _LAST_PORT:
+            raise StatusError(f"{failed}: listen tcp: address {port}: invalid port")
         try:
-            if not port.isdecimal():
-                raise ValueError(f"address {address}: missing port in address")
-            sockets = listen(f"tcp://{host or '0.0.0.0'}:{port}")
+            sockets = listen(f"tcp://{host}:{int(port)}")
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise StatusError(
-                f"failed to start metrics server: listen tcp {address}: {why.lower()}"
-            ) from None
+            raise StatusError(f"{failed}: {why}") from None
         self.with_page = all(_is_loopback(str(sock.getsockname()[0])) for sock in sockets)
         await self._server.start(sockets)
         log.info("Metrics are served", extra={"fields": {"address": address, "page": self.with_page}})

@@ -150,8 +150,20 @@ def test_which_addresses_are_loopback() -> None:
     assert asyncio.run(page_on("127.0.0.1:0"))
     assert not asyncio.run(page_on("0.0.0.0:0"))
     assert not asyncio.run(page_on(":0"))
-    with pytest.raises(StatusError, match="failed to start metrics server: listen tcp"):
-        asyncio.run(page_on("nonsense"))
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),  # as dockerd 26.1 says it
+    [
+        ("nonsense", "error parsing tcp address: address nonsense: missing port in address"),
+        ("127.0.0.1:99999", "listen tcp: address 99999: invalid port"),
+        ("192.0.2.9:9323", "listen tcp 192.0.2.9:9323: bind: cannot assign requested address"),
+    ],
+)
+def test_addresses_that_cannot_be(address: str, text: str) -> None:
+    with pytest.raises(StatusError) as error:
+        asyncio.run(Status(engine()).start(address))
+    assert str(error.value) == f"failed to start metrics server: {text}"
 
 
 def test_events_come_as_they_happen(monkeypatch: pytest.MonkeyPatch) -> None:
