@@ -233,9 +233,11 @@ class _Job:
                 await Upload(self._repository, source, self.report).run()
             finally:
                 filling.cancel()
-                await asyncio.gather(filling, return_exceptions=True)
-                with suppress(FileNotFoundError):
-                    path.unlink()
+                try:  # a push that ends for another layer's sake is cancelled twice: here, too
+                    await asyncio.gather(filling, return_exceptions=True)
+                finally:
+                    with suppress(FileNotFoundError):
+                        path.unlink()
         await self.report("Pushed")
         return {"Digest": source.digest, "Size": source.size, "Compression": self._compression}
 
