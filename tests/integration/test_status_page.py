@@ -1,6 +1,7 @@
 """The status page as a browser shows it, and metrics over the wire."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -35,6 +36,8 @@ def metrics(ours: Daemon) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def browser(ours: Daemon) -> Iterator[Browser]:
+    if shutil.which("chromium") is None:  # in the guest of tests/vm
+        pytest.skip("chromium is missing: run scripts/setup --test")
     with a_browser(inside(ours)) as found:
         found.open(f"http://{ADDRESS}/")
         wait_until(lambda: found.run("document.readyState === 'complete' && before !== null"), "the page")
