@@ -128,7 +128,8 @@ class Subscription:
             if timeout is not None and timeout <= 0:
                 return
             try:
-                new = await asyncio.wait_for(self._queue.get(), timeout)
+                async with asyncio.timeout(timeout):
+                    new = await self._queue.get()
             except TimeoutError:
                 return
             if new is None:

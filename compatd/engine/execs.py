@@ -166,7 +166,8 @@ class Execs:
             self._emit(item, "exec_detach")
         elif not (watch.ended and item.options.get("Tty")):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(item.done.wait(), _EXIT_WAIT)
+                async with asyncio.timeout(_EXIT_WAIT):
+                    await item.done.wait()
 
     def on_exit(self, container_id: str, message: Json) -> None:
         """The runtime's `exec-exit`."""
@@ -203,7 +204,8 @@ class Execs:
         """Set the terminal's size; waits up to ten seconds for the start. Raises NotFound, Conflict."""
         item = self.check_start(exec_id)
         try:
-            await asyncio.wait_for(item.started.wait(), 10)
+            async with asyncio.timeout(10):
+                await item.started.wait()
         except TimeoutError:
             raise EngineError("timeout waiting for exec session ready") from None
         if not item.pid:

@@ -89,7 +89,8 @@ class Prober:
             except TimeoutError:
                 await self._kill(item)
                 with contextlib.suppress(TimeoutError):  # dying probes must not pile up
-                    await asyncio.wait_for(item.done.wait(), _END_WAIT)
+                    async with asyncio.timeout(_END_WAIT):
+                        await item.done.wait()
                 text = output.text()
                 message = f"Health check exceeded timeout ({go_duration(timeout)})"
                 return -1, f"{message}: {text}" if text else message

@@ -83,7 +83,8 @@ class Connection:
     async def ask(self, op: str, seconds: float, **arguments: Any) -> Message:
         """As `call`, for at most `seconds`: RuntimeError_ of kind `Hung` without an answer till then."""
         try:
-            return await asyncio.wait_for(self.call(op, **arguments), seconds)
+            async with asyncio.timeout(seconds):
+                return await self.call(op, **arguments)
         except TimeoutError:
             raise RuntimeError_("the container's monitor does not answer", "Hung") from None
 

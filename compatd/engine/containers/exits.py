@@ -59,7 +59,8 @@ async def stopped(container: Container, timeout: float | None) -> bool:
     """Wait until the container does not run; False when it still does after `timeout` seconds."""
     future = wait(container, "not-running")
     try:
-        await asyncio.wait_for(future, timeout)
+        async with asyncio.timeout(timeout):
+            await future
     except TimeoutError:
         return False
     return True

@@ -176,7 +176,8 @@ async def close_all(containers: "Containers") -> None:
 
     running = [item for item in containers.all() if item.state.running]
     try:
-        await asyncio.wait_for(asyncio.gather(*(one(item) for item in running)), shutdown_limit(containers))
+        async with asyncio.timeout(shutdown_limit(containers)):
+            await asyncio.gather(*(one(item) for item in running))
     except TimeoutError:
         logger.error("Force shutdown daemon: not all containers have stopped in time")
 

@@ -128,7 +128,8 @@ class Stats:
                     await self._round(ready)
                 if self._due:
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._new.wait(), min(self._due.values()) - clock())
+                        async with asyncio.timeout(min(self._due.values()) - clock()):
+                            await self._new.wait()
         finally:
             self._task = None
 
