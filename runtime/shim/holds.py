@@ -175,6 +175,8 @@ def _listen(fd: int) -> None:
                 sock.setsockopt(_socket.IPPROTO_IP, 8, 1)  # IP_PKTINFO
         else:
             sock.listen(_BACKLOG)
+            # Its connections have this from it: when they have ended, the port can be had again at once.
+            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
     except OSError as error:
         print(f"shim: listening on {sock.getsockname()}: {error}", file=sys.stderr)
     finally:
