@@ -97,7 +97,11 @@ class Browser:
         return found["result"].get("value")
 
     def close(self) -> None:
-        """End the browser and all its processes."""
+        """End the browser and all its processes; by itself it waits for its children."""
+        with contextlib.suppress(AssertionError, OSError, subprocess.TimeoutExpired):
+            self._session = ""
+            self._call("Browser.close", {})
+            self._process.wait(30)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, 9)
         self._process.wait(60)
