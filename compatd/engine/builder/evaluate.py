@@ -20,6 +20,7 @@ from compatd.engine.builder.graph import Plan, Planned, PlannedStage, Source
 from compatd.engine.builder.scope import SCRATCH
 from compatd.engine.builder.sources import check_transfer, ignored_sources, normal_path
 from compatd.engine.builder.state import SCRIPTS, Json, State, Step, base_state
+from compatd.engine.errors import InvalidParameter
 
 MAX_EXPANDED = 64 << 20  # characters, of all instructions of a stage
 
@@ -218,7 +219,10 @@ class _Evaluation:
         elif isinstance(one, i.StopSignal):
             from compatd.engine.containers.signals import parse_signal  # its package is large
 
-            parse_signal(one.signal)
+            try:
+                parse_signal(one.signal)
+            except InvalidParameter as error:
+                raise DockerfileError(error.message) from None
             config["StopSignal"] = one.signal
         elif isinstance(one, i.Onbuild):
             config["OnBuild"] = [*(config.get("OnBuild") or []), one.trigger]
