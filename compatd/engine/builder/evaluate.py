@@ -94,9 +94,9 @@ class _Evaluation:
             return self._transfer(planned, one, before, linter)
         if isinstance(one, i.Workdir):
             return self._workdir(planned, one, before, linter)
-        result = self._configure(one, linter)
+        result, old = self._configure(one, linter)
         text = history.config_text(one, result)
-        classic = history.classic_text(one, result, self._shell(before))
+        classic = history.classic_text(one, old, self._shell(self.state))
         if not isinstance(one, i.Onbuild):
             self._commit(text, layer=False)
         return Step(one, "config", "", before, self.state, text, classic, triggered=planned.triggered)
@@ -191,15 +191,16 @@ class _Evaluation:
                     history.classic_text(one, folder, self._shell(before)), layer=folder != "/",
                     destination=folder, triggered=planned.triggered)  # fmt: skip
 
-    def _configure(self, one: i.Instruction, linter: lint.Linter) -> Any:
-        """Change the config; what `history.config_text` wants to know of it."""
+    def _configure(self, one: i.Instruction, linter: lint.Linter) -> tuple[Any, Any]:
+        """Change the config; what `history.config_text` wants to know of it, and what `classic_text` does."""
         config = self.state.config
         if isinstance(one, i.Env | i.Label):
             self._pairs(one, config, linter)
         elif isinstance(one, i.Arg):
             return self._arg(one, linter)
         elif isinstance(one, i.Cmd | i.Entrypoint):
-            return self._command(one, config, linter)
+            args = self._command(one, config, linter)
+            return args, args
         elif isinstance(one, i.Healthcheck):
             self._once("HEALTHCHECK", one, linter)
             config["Healthcheck"] = _health(one)
@@ -207,7 +208,7 @@ class _Evaluation:
             found = [word for port in one.ports for word in self.plan.lexer.words(port, self.state.variables)]
             opened = ports.exposed(found, linter, one.lines)
             config["ExposedPorts"] = {**(config.get("ExposedPorts") or {}), **{port: {} for port in opened}}
-            return opened
+            return opened, sorted(found)
         elif isinstance(one, i.Volume):
             if not all(one.paths):
                 raise DockerfileError("VOLUME specified can not be an empty string")
@@ -228,7 +229,7 @@ class _Evaluation:
             config["OnBuild"] = [*(config.get("OnBuild") or []), one.trigger]
         elif isinstance(one, i.Maintainer):
             self.state.image["author"] = one.text
-        return None
+        return None, None
 
     def _pairs(self, one: i.Env | i.Label, config: Json, linter: lint.Linter) -> None:
         env = isinstance(one, i.Env)
@@ -250,12 +251,15 @@ class _Evaluation:
         self.state.variables.pop(key, None)  # the newest is the last, as RUN gets them
         self.state.variables[key] = value
 
-    def _arg(self, one: i.Arg, linter: lint.Linter) -> list[i.Pair]:
+    def _arg(self, one: i.Arg, linter: lint.Linter) -> tuple[list[i.Pair], list[i.Pair]]:
+        """The pairs with the values that they have, and with the defaults alone (for the classic history)."""
         given = self.plan.options.build_args
-        found = []
+        found, defaults = [], []
         for pair in one.pairs:
             lint.check_secret(linter, "ARG", pair.key, one.lines)
             value = pair.value
+            shown = None if value is None else self._shown(value, self.plan.lexer, self.state.variables)
+            defaults.append(i.Pair(pair.key, shown))
             if pair.key in given:
                 value = given[pair.key]
             elif value is not None:
@@ -266,7 +270,7 @@ class _Evaluation:
                 self._set(pair.key, value)
             found.append(i.Pair(pair.key, value))
         self.state = replace(self.state, args=(*self.state.args, *found))
-        return found
+        return found, defaults
 
     def _command(self, one: i.Cmd | i.Entrypoint, config: Json, linter: lint.Linter) -> list[str]:
         name = "CMD" if isinstance(one, i.Cmd) else "ENTRYPOINT"

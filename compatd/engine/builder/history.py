@@ -70,7 +70,8 @@ def _times(one: i.Healthcheck) -> list[tuple[str, int]]:
 def classic_text(one: i.Instruction, result: Any, shell: Sequence[str], content: str = "") -> str:
     """`created_by` of the classic builder; for RUN it is `run_text` with the arguments sorted.
 
-    `content` is what COPY and ADD took: `file:<hash>`, `dir:<hash>`, `multi:<hash>`.
+    `result` as for `config_text`, but EXPOSE's words as written, and ARG's defaults. `content` is what
+    COPY and ADD took: `file:<hash>`, `dir:<hash>`, `multi:<hash>`.
     """
     text, gap = "", " "
     if isinstance(one, i.Transfer):
@@ -83,7 +84,7 @@ def classic_text(one: i.Instruction, result: Any, shell: Sequence[str], content:
         times = " ".join(quote(show_duration(value)) for _, value in _times(one))
         text = f"HEALTHCHECK &{{{quote_list(one.test)} {times} {_character(one.retries)}}}"
     elif isinstance(one, i.Expose):
-        text = " ".join(["EXPOSE", *sorted(result)])
+        text = " ".join(["EXPOSE", *result])
     else:
         text = config_text(one, result)
     return " ".join([*shell, _NOP + gap + text])

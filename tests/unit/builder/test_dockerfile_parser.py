@@ -79,6 +79,12 @@ def test_errors_know_their_lines() -> None:
     assert fails("FROM a\n\nRUN <<EOF\nx\n").locations == [(3, 4)]
 
 
+def test_texts_of_the_classic_builder() -> None:
+    assert fails("").classic("D") == "the Dockerfile (D) cannot be empty"
+    assert fails("FROM a\nENV b").classic("D") == "failed to parse D: ENV must have two arguments"
+    assert DockerfileError("x").classic("D") == "x"
+
+
 def test_heredocs() -> None:
     node = one("RUN <<A cat <<-'B' 3<<\"C\"\n$x\n\tA\nA\n\tone\n\tB\n\x41\nC\n")
     first, second, third = node.heredocs

@@ -53,7 +53,7 @@ def test_scratch() -> None:
         ("WORKDIR a/../b", "WorkingDir", "/b", "WORKDIR /b", "WORKDIR /b"),
         ("VOLUME /a /b", "Volumes", {"/a": {}, "/b": {}}, "VOLUME [/a /b]", " VOLUME [/a /b]"),
         ("EXPOSE 81-82/UDP 80", "ExposedPorts", {"80/tcp": {}, "81/udp": {}, "82/udp": {}},
-         "EXPOSE [80/tcp 81/udp 82/udp]", " EXPOSE 80/tcp 81/udp 82/udp"),
+         "EXPOSE [80/tcp 81/udp 82/udp]", " EXPOSE 80 81-82/UDP"),
         ("STOPSIGNAL SIGTERM", "StopSignal", "SIGTERM", "STOPSIGNAL SIGTERM", " STOPSIGNAL SIGTERM"),
         ('SHELL ["/bin/a", "-c"]', "Shell", ["/bin/a", "-c"], "SHELL [/bin/a -c]", " SHELL [/bin/a -c]"),
         ("CMD a $b", "Cmd", ["/bin/sh", "-c", "a $b"], 'CMD ["/bin/sh" "-c" "a $b"]', ' CMD ["/bin/sh" "-c" "a $b"]'),
@@ -71,7 +71,7 @@ def test_configs_and_texts(line: str, key: str, value: Any, created_by: str, cla
     (step,), state = body(line)
     assert (state.config.get(key) if key != "author" else state.image["author"]) == value
     assert step.created_by == created_by
-    shell = "/bin/sh -c"
+    shell = "/bin/a -c" if key == "Shell" else "/bin/sh -c"
     assert step.classic_created_by == f"{shell} #(nop) {classic}"
     if key != "OnBuild":  # BuildKit writes no history for these
         entry = state.image["history"][-1]

@@ -7,6 +7,7 @@ from compatd.engine.errors import InvalidParameter
 
 Lines = tuple[int, int]  # first and last line, counted from 1
 
+EMPTY = "the Dockerfile cannot be empty"
 MAX_NAME = 100  # what suggestions are looked for at all
 MAX_OPTIONS = 1000
 
@@ -14,12 +15,20 @@ MAX_OPTIONS = 1000
 class DockerfileError(InvalidParameter):
     """An error in a Dockerfile, worded as BuildKit words it.
 
-    `locations` are the places it is about, the innermost first; `excerpts` shows them.
+    `locations` are the places it is about, the innermost first; `excerpts` shows them. `syntax` is true for
+    files that cannot be parted into instructions.
     """
 
     def __init__(self, text: str, locations: Sequence[Lines] = ()) -> None:
         super().__init__(text)
         self.locations: list[Lines] = list(locations)
+        self.syntax = False
+
+    def classic(self, name: str = "Dockerfile") -> str:
+        """The text that the classic builder gives."""
+        if self.message == EMPTY:
+            return f"the Dockerfile ({name}) cannot be empty"
+        return f"failed to parse {name}: {self.message}" if self.syntax else self.message
 
     def at(self, lines: Lines, prefix: str = "") -> "DockerfileError":
         """The same error, `prefix` before its text, at `lines` where it has no place yet."""

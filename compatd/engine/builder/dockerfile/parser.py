@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from compatd.engine.builder.dockerfile import directives, words
-from compatd.engine.builder.dockerfile.errors import DockerfileError, Lines
+from compatd.engine.builder.dockerfile.errors import EMPTY, DockerfileError, Lines
 from compatd.engine.builder.dockerfile.instructions import Heredoc, Pair
 from compatd.engine.builder.dockerfile.text import BLANKS, SPACE
 
@@ -58,12 +58,16 @@ class Dockerfile:
 def parse(text: bytes, name: str = "Dockerfile") -> Dockerfile:
     """Read a Dockerfile (or one ONBUILD trigger). Raises DockerfileError."""
     if not text:
-        raise DockerfileError("the Dockerfile cannot be empty")
+        raise DockerfileError(EMPTY)
     if len(text) > MAX_SIZE:
         raise DockerfileError(f"Dockerfile is larger than {MAX_SIZE} bytes")
     # Bytes that are no UTF-8 stay what they are, in heredocs above all.
     parser = _Parser(text.decode("utf-8", "surrogateescape"), name)
-    parser.run()
+    try:
+        parser.run()
+    except DockerfileError as error:
+        error.syntax = True
+        raise
     return parser.result
 
 
