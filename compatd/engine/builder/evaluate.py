@@ -3,7 +3,6 @@
 Pure: nothing is run or copied here. Source: moby/buildkit dockerfile2llb (rules, texts).
 """
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -38,9 +37,8 @@ def evaluate(
     """
     stage = plan.stages[index]
     if isinstance(base, State):
-        image = copy.deepcopy(base.image)
-        image["config"].pop("OnBuild", None)
-        state = replace(base, image=image)
+        config = {key: value for key, value in base.config.items() if key != "OnBuild"}
+        state = replace(base, image={**base.image, "config": config})
     else:
         state = base_state(stage, base, plan.platform)
     evaluation = _Evaluation(plan, stage, state, ignore, isinstance(base, State))
@@ -52,8 +50,8 @@ def evaluate(
             raise error.at(planned.instruction.lines) from None
     state = evaluation.state
     if index == plan.target and plan.options.labels:
-        state = replace(state, image=copy.deepcopy(state.image))
-        state.config["Labels"] = {**(state.config.get("Labels") or {}), **plan.options.labels}
+        labels = {**(state.config.get("Labels") or {}), **plan.options.labels}
+        state = replace(state, image={**state.image, "config": {**state.config, "Labels": labels}})
     return steps, state
 
 
@@ -68,18 +66,13 @@ class _Evaluation:
     expanded: int = 0
     once: dict[str, i.Instruction] = field(default_factory=dict)
 
+    total: int = 0  # steps that progress counts
+
     def __post_init__(self) -> None:
-        self.number = 1 if self._pulled else 0
-
-    @property
-    def _pulled(self) -> bool:
-        """Whether FROM is a step of its own for progress."""
-        return self.stage.base != SCRATCH and not self.on_stage
-
-    @property
-    def total(self) -> int:
+        # FROM is a step of its own where it is an image that must be fetched.
+        self.number = int(self.stage.base != SCRATCH and not self.on_stage)
         kinds = (i.Run, i.Transfer, i.Workdir)
-        return self._pulled + sum(isinstance(one.instruction, kinds) for one in self.stage.instructions)
+        self.total = self.number + sum(isinstance(one.instruction, kinds) for one in self.stage.instructions)
 
     def step(self, planned: Planned) -> Step:
         linter = self.plan.linter.with_comments(planned.instruction.comments)

@@ -49,7 +49,8 @@ class PlannedStage:
     """One stage, or an image that COPY --from or a mount names (`declared` false, nothing to do in it).
 
     Its base is one of: `parent` (a stage), `context` (a named context: the client's name for it), scratch
-    (`base` is "scratch"), else the image `base`. `name` is how progress shows it.
+    (`base` is "scratch"), else the image `base`. `name` is how progress shows it. A context of the stage's
+    own name stands for all of it: it has no instructions then.
     """
 
     index: int
@@ -175,6 +176,8 @@ def plan(dockerfile: Dockerfile, options: Options, build_platform: Platform | No
         table.add(_Resolver(lexer, args, known | args.keys(), linter, options).stage(stage, table))
     target = table.target(options.target)
     for index, stage in enumerate(program.stages):
+        if stage.start.stage and table.stages[index].context == stage.start.stage:
+            continue  # the client's context stands for the whole stage
         planned = tuple(map(table.planned, stage.instructions))
         table.stages[index] = replace(table.stages[index], instructions=planned)
     stages = tuple(table.stages)

@@ -69,9 +69,11 @@ def test_arguments_of_from() -> None:
 
 
 def test_contexts_by_name() -> None:
-    text = "FROM busybox:latest AS a\nFROM other AS named\nCOPY --from=extra . .\nCOPY --from=a . .\n"
+    text = "FROM busybox:latest AS a\nFROM other AS named\nFROM a\nCOPY --from=extra . .\nCOPY --from=a . .\n"
     stages = planned(text, contexts={"busybox", "named", "extra", "scratch"}).stages
-    assert [stage.context for stage in stages] == ["busybox", "named", "extra"]
+    assert [stage.context for stage in stages] == ["busybox", "named", "", "extra"]
+    replaced = planned("FROM x AS y\nRUN a\nFROM x AS z\nRUN b", contexts={"y", "x"}).stages
+    assert [(stage.context, len(stage.instructions)) for stage in replaced] == [("y", 0), ("x", 1)]
     assert planned("FROM scratch", contexts={"scratch"}).stages[0].context == ""
 
 
