@@ -4,11 +4,14 @@ import fnmatch
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compatd.engine.builder.dockerfile.errors import DockerfileError
 from compatd.engine.builder.dockerfile.ignore import Matcher, Pattern, State, _items, _simulate, read_patterns
+
+# A loaded machine is slow, not wrong.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
 
 def walk(matcher: Matcher, path: str) -> bool:
@@ -106,7 +109,7 @@ def test_a_walk_differs_where_a_later_pattern_only_takes_back_a_folder() -> None
 PIECES = st.lists(st.sampled_from(["a", "b", "*", "?", "**/", "/", "[ab]", "."]), min_size=1, max_size=7)
 
 
-@settings(deadline=None)
+@patient
 @given(PIECES, st.text(alphabet="ab/.", min_size=1, max_size=8))
 def test_expressions_and_simulation_agree(pieces: list[str], path: str) -> None:
     text = "".join(pieces)
@@ -116,7 +119,7 @@ def test_expressions_and_simulation_agree(pieces: list[str], path: str) -> None:
     assert pattern.matches(path) is _simulate(pattern.items, path)
 
 
-@settings(deadline=None)
+@patient
 @given(st.text(alphabet="ab*?", min_size=1, max_size=6), st.text(alphabet="ab", max_size=6))
 def test_within_a_name_it_is_what_shells_do(text: str, name: str) -> None:
     if "**" not in text:

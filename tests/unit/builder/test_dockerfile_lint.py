@@ -91,6 +91,17 @@ def test_urls_and_descriptions() -> None:
     assert found.lines == (3, 4)
 
 
+def test_bases_of_other_platforms() -> None:
+    linter = lint.Linter()
+    lint.check_platform(linter, "busybox", "linux/arm/v7", "linux/arm/v6", (1, 1))
+    lint.check_platform(linter, "busybox", "linux/arm64", "linux/amd64", (1, 1))
+    (found,) = linter.warnings
+    assert found.message == (
+        'Base image busybox was pulled with platform "linux/amd64", expected "linux/arm64" for current build'
+    )
+    assert found.url == ""
+
+
 def test_options() -> None:
     found = lint.parse_options("skip=A, B;error=true;experimental=all")
     assert (found.skip, found.error, found.experimental) == ({"A", "B"}, True, {"all"})

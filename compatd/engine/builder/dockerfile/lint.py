@@ -275,3 +275,9 @@ def check_secret(linter: Linter, keyword: str, name: str, lines: Lines) -> None:
     """The rule about names that look like those of secrets."""
     if _SECRET.search(name) and not _NO_SECRET.search(name):
         linter.warn("SecretsUsedInArgOrEnv", lines, keyword, quote(name))
+
+
+def check_platform(linter: Linter, name: str, expected: str, actual: str, lines: Lines) -> None:
+    """The rule about a base image of another platform, for who fetched it; platforms as texts, normalised."""
+    if expected.split("/")[:2] != actual.split("/")[:2]:
+        linter.warn("InvalidBaseImagePlatform", lines, name, quote(actual), quote(expected))
