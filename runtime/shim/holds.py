@@ -137,8 +137,15 @@ class Holds:
 def targets(fds: Iterable[int], relays: Iterable[list[Any]]) -> dict[int, tuple[str, int]]:
     """Where each of these sockets leads; those that lead nowhere are left out."""
     ways = {(r[0], r[1], r[2]): (r[3], r[4]) for r in relays}
-    names = {fd: name_of(fd) for fd in fds}
-    return {fd: ways[name] for fd, name in names.items() if name in ways}
+    found = {}
+    for fd in fds:
+        name = name_of(fd)
+        # An SCTP socket that listens may name the address that its first client came to.
+        any_address = (name[0], "::" if ":" in name[1] else "0.0.0.0", name[2])
+        way = ways.get(name) or ways.get(any_address)
+        if way is not None:
+            found[fd] = way
+    return found
 
 
 def name_of(fd: int) -> Port:

@@ -1,6 +1,6 @@
-"""macvlan and ipvlan with real packets, VLANs and dummy links as parents. Needs root.
+"""macvlan and ipvlan with real packets, VLANs and dummy links as parents; published SCTP ports. Needs root.
 
-Where the kernel has no such links these are for the guest (`scripts/test-vm`).
+Where the kernel has no such things these are for the guest (`scripts/test-vm`).
 """
 
 import socket
@@ -12,6 +12,7 @@ import pytest
 from runtime.net import bridge, live, plan, rtnetlink, vlan
 from tests.integration import net_lab
 from tests.integration.net_lab import Lab, serve, talk, unreachable
+from tests.integration.test_net_modes import World, published, shim
 
 pytestmark = pytest.mark.root
 
@@ -163,3 +164,36 @@ def test_running_containers_come_and_go(lab: Lab) -> None:
     live.disconnect({"name": "eth1", "default": None}, [two])
     with lab.inside(two), rtnetlink.open_route() as sock:
         assert [link["name"] for link in rtnetlink.links(sock)] == ["lo"]
+
+
+def test_sctp(lab: Lab) -> None:
+    """By the kernel from outside, by the relay from `::1`."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP).close()
+    except OSError:
+        pytest.skip("this kernel has no SCTP; the guest's has")
+    world = World(lab)
+    web = world.start("web", **published(("80/sctp", "", "8080")))
+    with lab.inside(web.fd):
+        server = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
+        server.settimeout(net_lab.TIMEOUT)
+        server.bind(("0.0.0.0", 80))
+        server.listen(5)
+    with server, shim(web.lease):
+        with lab.inside(lab.outside):
+            assert sctp_talk(server, "198.51.100.1") == "198.51.100.2"
+        assert sctp_talk(server, "::1") == "172.17.0.1"
+
+
+def sctp_talk(server: socket.socket, address: str) -> str:
+    with socket.socket(net_lab.family_of(address), socket.SOCK_STREAM, socket.IPPROTO_SCTP) as client:
+        client.settimeout(net_lab.TIMEOUT)
+        client.connect((address, 8080))
+        client.sendall(b"word")
+        peer, seen = server.accept()
+        with peer:
+            peer.settimeout(net_lab.TIMEOUT)
+            assert peer.recv(100) == b"word"
+            peer.sendall(b"answer")
+            assert client.recv(100) == b"answer"
+    return str(seen[0])

@@ -213,3 +213,14 @@ def test_ports_are_let_go_and_relays_follow(shim: Shim) -> None:
     shim.holds.close()
     with socket.socket() as again:
         again.bind(names[0][1:])
+
+
+def test_where_each_port_leads() -> None:
+    with bound(STREAM) as one, bound(DATAGRAM, "0.0.0.0") as two, bound(STREAM) as nowhere:
+        names = [holds.name_of(sock.fileno()) for sock in (one, two)]
+        anywhere = (names[0][0], "0.0.0.0", names[0][2])
+        ways = [[*anywhere, "10.0.0.1", 80], [*names[1], "10.0.0.2", 53]]
+        assert holds.targets([one.fileno(), two.fileno(), nowhere.fileno()], ways) == {
+            one.fileno(): ("10.0.0.1", 80),
+            two.fileno(): ("10.0.0.2", 53),
+        }
