@@ -139,8 +139,8 @@ def check_extra_host(entry: str) -> None:
 def check_port_bindings(bindings: Json) -> None:
     """`{"80/tcp": [{"HostIp": …, "HostPort": "8080" or "8000-8010"}]}`."""
     for port, wanted in bindings.items():
-        number, _, protocol = port.partition("/")
-        if not number.isdecimal() or not 0 < int(number) < 65536 or (protocol.lower() or "tcp") not in _PROTOCOLS:
+        number, _, protocol = port.lower().partition("/")
+        if not number.isdecimal() or not 0 < int(number) < 65536 or (protocol or "tcp") not in _PROTOCOLS:
             raise InvalidParameter(f'invalid port specification: "{port}"')
         for binding in wanted or []:
             host_port = binding.get("HostPort") or ""

@@ -93,5 +93,5 @@ def test_names_of_vlans() -> None:
     assert vlan.split("eth0.5") == ("eth0", 5)
     assert vlan.split("br.lan.100") == ("br.lan", 100)
     for name in ("eth0", "eth0.", ".5", "eth0.x", "eth0.4095", "eth0.0"):
-        with pytest.raises(OSError, match="No such device|1 to 4094"):
+        with pytest.raises(OSError, match=r"No such device|1 to 4094"):
             vlan.split(name)
