@@ -1,4 +1,4 @@
-"""A small HTTP server for reading: GET and HEAD of few paths, one answer a connection. No Sanic, no bodies in."""
+"""A small HTTP server for reading: GET and HEAD of few paths, an answer a connection. No bodies in."""
 
 import asyncio
 import contextlib
