@@ -159,14 +159,16 @@ def volumes_pruned(r: Recorder) -> None:
 
     def used(found: Any) -> Any:
         mine = [one for one in found["Volumes"] or [] if (one["Labels"] or {}).get(LABEL) == "prune"]
-        return sorted(([one["Name"], one["UsageData"]] for one in mine), key=str)
+        # By what a name stands for: the anonymous one's own is random.
+        return sorted(([r.names.text(one["Name"]), one["UsageData"]] for one in mine), key=str)
 
     # A whole one names all images and containers of the engine: of volumes only.
     r.ask("df", "GET", "/system/df", take=used, version="1.44", type="volume")
     r.wire.request("DELETE", f"/containers/{writer}")
 
     def take(found: Any) -> Any:
-        return {**found, "VolumesDeleted": sorted(found["VolumesDeleted"]), "bytes": found["SpaceReclaimed"]}
+        gone = sorted(r.names.text(name) for name in found["VolumesDeleted"] or [])
+        return {**found, "VolumesDeleted": gone, "bytes": found["SpaceReclaimed"]}
 
     for label_of_step, version, filters in (
         ("anonymous only", "", {}),
