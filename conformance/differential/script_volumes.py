@@ -167,7 +167,7 @@ def volumes_pruned(r: Recorder) -> None:
     r.wire.request("DELETE", f"/containers/{writer}")
 
     def take(found: Any) -> Any:
-        gone = sorted(r.names.text(name) for name in found["VolumesDeleted"] or [])
+        gone = sorted(r.names.text(name) for name in found["VolumesDeleted"])
         return {**found, "VolumesDeleted": gone, "bytes": found["SpaceReclaimed"]}
 
     for label_of_step, version, filters in (
