@@ -190,14 +190,16 @@ class Daemon:
         ).stdout
         return sorted(link["ifname"] for link in json.loads(out))
 
-    def rules(self) -> str:
-        """The firewall of the daemon's network namespace."""
-        return subprocess.run(
-            ["ip", "netns", "exec", self.name, "nft", "list", "ruleset"],
+    def rules(self) -> list[str]:
+        """The firewall of the daemon's network namespace, a table each; their order and what is counted tell
+        nothing."""
+        listed = subprocess.run(
+            ["ip", "netns", "exec", self.name, "nft", "-s", "list", "ruleset"],
             capture_output=True,
             text=True,
             check=True,
         ).stdout
+        return sorted(listed.split("\n}\n"))
 
     def mounts(self) -> list[str]:
         """Mounts below our folder, in the host's mount namespace."""
