@@ -4,7 +4,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from conformance import netns
@@ -80,20 +80,51 @@ def _name(raw: bytes, at: int) -> tuple[str, int]:
 
 
 class Server:
-    """Knows one name, and that there is no other. `asked` are the names, by UDP and TCP."""
+    """Answers queries over UDP and TCP: `answer` gets a query's bytes and "udp" or "tcp"."""
 
-    def __init__(self, address: str, name: str, value: str) -> None:
-        """Listens at an address of the engine's network namespace, port 53."""
-        self.asked: list[tuple[str, str]] = []
-        self._known = name, socket.inet_aton(value)
-        self._sockets = [
-            netns.listener(address, kind, 53) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)
-        ]
-        self._threads = [threading.Thread(target=work) for work in (self._datagrams, self._connections)]
+    def __init__(
+        self, datagrams: socket.socket, connections: socket.socket, answer: Callable[[bytes, str], bytes]
+    ) -> None:
+        """The sockets are bound, the second one listens; they are the server's from now on."""
+        self._datagrams, self._connections, self._answer = datagrams, connections, answer
+        self._threads = [threading.Thread(target=work) for work in (self._by_udp, self._by_tcp)]
         for thread in self._threads:
             thread.start()
 
-    def _answer(self, raw: bytes, by: str) -> bytes:
+    def _by_udp(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                raw, client = self._datagrams.recvfrom(4096)
+                if not raw:
+                    return
+                self._datagrams.sendto(self._answer(raw, "udp"), client)
+
+    def _by_tcp(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._connections.accept()
+                with client, contextlib.suppress(OSError):
+                    answer = self._answer(client.recv(4096)[2:], "tcp")
+                    client.sendall(len(answer).to_bytes(2, "big") + answer)
+                    client.recv(1)
+
+    def close(self) -> None:
+        for sock in (self._datagrams, self._connections):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
+        for thread in self._threads:
+            thread.join()
+
+
+class Zone:
+    """Knows one name, and that there is no other. `asked` are the names, by UDP and TCP."""
+
+    def __init__(self, name: str, value: str) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self._known = name, socket.inet_aton(value)
+
+    def answer(self, raw: bytes, by: str) -> bytes:
         name, at = _name(raw, 12)
         kind = int.from_bytes(raw[at : at + 2], "big")
         self.asked.append((by, name))
@@ -103,37 +134,16 @@ class Server:
         record = b"\xc0\x0c" + struct.pack("!HHIH", A, 1, 5, 4) + self._known[1]
         return raw[:2] + head + raw[12 : at + 4] + (record if found else b"")
 
-    def _datagrams(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                raw, client = self._sockets[0].recvfrom(4096)
-                if not raw:
-                    return
-                self._sockets[0].sendto(self._answer(raw, "udp"), client)
-
-    def _connections(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._sockets[1].accept()
-                with client, contextlib.suppress(OSError):
-                    answer = self._answer(client.recv(4096)[2:], "tcp")
-                    client.sendall(len(answer).to_bytes(2, "big") + answer)
-                    client.recv(1)
-
-    def close(self) -> None:
-        for sock in self._sockets:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
-        for thread in self._threads:
-            thread.join()
-
 
 @contextlib.contextmanager
-def serving(address: str, name: str, value: str) -> Iterator[Server]:
-    """A server while the test runs."""
-    server = Server(address, name, value)
+def serving(address: str, name: str, value: str) -> Iterator[Zone]:
+    """A server while the test runs, at an address of the engine's network namespace, port 53."""
+    zone = Zone(name, value)
+    datagrams, connections = (
+        netns.listener(address, kind, 53) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+    )
+    server = Server(datagrams, connections, zone.answer)
     try:
-        yield server
+        yield zone
     finally:
         server.close()

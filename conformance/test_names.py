@@ -18,7 +18,7 @@ START = ("ContainerCreate", "ContainerStart")
 class Place:
     """A network whose gateway has a DNS server that knows one name; containers on it ask it."""
 
-    def __init__(self, engine: Engine, made: Made, server: dns.Server, network: str) -> None:
+    def __init__(self, engine: Engine, made: Made, server: dns.Zone, network: str) -> None:
         self.engine, self.made, self.server, self.network = engine, made, server, network
 
     def run(self, *aliases: str, name: str = "", host: dict[str, Any] | None = None, **more: Any) -> str:

@@ -1,12 +1,12 @@
 """Filters of lists of volumes, and of what a prune takes."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 from compatd.config.values import parse_bool
 from compatd.engine.errors import InvalidParameter
 from compatd.engine.labels import matches_labels
+from compatd.engine.namefilter import name_matcher
 
 Json = dict[str, Any]
 Filters = dict[str, list[str]]
@@ -31,7 +31,8 @@ def matcher(filters: Filters, in_use: Callable[[str], bool]) -> Test:
     """
     tests: list[Test] = []
     if filters.get("name"):
-        tests.append(_name(filters["name"]))
+        passes = name_matcher(filters["name"])
+        tests.append(lambda volume: passes(volume["Name"]))
     if filters.get("driver"):
         tests.append(lambda volume: volume["Driver"] in filters["driver"])
     tests.append(lambda volume: matches_labels(filters.get("label"), volume["Labels"] or {}))
@@ -41,17 +42,6 @@ def matcher(filters: Filters, in_use: Callable[[str], bool]) -> Test:
         dangling = _boolean("dangling", filters["dangling"])
         tests.append(lambda volume: in_use(volume["Name"]) is not dangling)
     return lambda volume: all(test(volume) for test in tests)
-
-
-def _name(values: list[str]) -> Test:
-    """The name itself, or a regular expression that is found in it; one that is none finds nothing."""
-    patterns = []
-    for value in values:
-        try:
-            patterns.append(re.compile(value))
-        except re.error:
-            continue
-    return lambda volume: volume["Name"] in values or any(p.search(volume["Name"]) for p in patterns)
 
 
 def _boolean(name: str, values: list[str]) -> bool:

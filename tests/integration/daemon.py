@@ -265,9 +265,16 @@ def _command(pid: int) -> bytes:
 
 
 @contextlib.contextmanager
-def running_daemon(*options: str) -> Iterator[Daemon]:
-    """A started daemon that is taken away at the end, with its log printed when the test failed."""
-    daemon = Daemon(Path(tempfile.mkdtemp(prefix="compatd-it-")), *options)
+def running_daemon(*options: str, config: Any = None) -> Iterator[Daemon]:
+    """A started daemon that is taken away at the end, with its log printed when the test failed.
+
+    config: it reads `daemon.json` in its folder, which is this at first.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="compatd-it-"))
+    if config is not None:
+        (folder / "daemon.json").write_text(json.dumps(config))
+        options = ("--config-file", str(folder / "daemon.json"), *options)
+    daemon = Daemon(folder, *options)
     try:
         daemon.start()
         yield daemon

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from conformance.dns import Server
 from runtime import syscalls
 from tests.integration.daemon import Daemon, wait_until
 
@@ -96,60 +97,32 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-class Server:
-    """A DNS server in a network namespace: every name is `address`. Over UDP and TCP, port 53."""
+class Zone:
+    """Every name is `address`. `asked` is how: by UDP or TCP."""
 
-    def __init__(self, netns: str, listen: str, address: str) -> None:
+    def __init__(self, address: str) -> None:
         self.address = socket.inet_aton(address)
         self.asked: list[str] = []
-        self._udp = inside(netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        self._tcp = inside(netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        self._udp.bind((listen, 53))
-        self._tcp.bind((listen, 53))
-        self._tcp.listen(8)
-        self._threads = [threading.Thread(target=work) for work in (self._datagrams, self._connections)]
-        for thread in self._threads:
-            thread.start()
 
-    def _answer(self, raw: bytes) -> bytes:
+    def answer(self, raw: bytes, by: str) -> bytes:
+        self.asked.append(by)
         end = raw.index(b"\0", 12) + 5
         record = b"\xc0\x0c" + struct.pack("!HHIH", A, 1, 5, 4) + self.address
         return raw[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + raw[12:end] + record
 
-    def _datagrams(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                raw, client = self._udp.recvfrom(4096)
-                if not raw:
-                    return
-                self.asked.append("udp")
-                self._udp.sendto(self._answer(raw), client)
-
-    def _connections(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._tcp.accept()
-                with client, contextlib.suppress(OSError):
-                    raw = client.recv(4096)[2:]
-                    self.asked.append("tcp")
-                    answer = self._answer(raw)
-                    client.sendall(len(answer).to_bytes(2, "big") + answer)
-                    client.recv(1)
-
-    def close(self) -> None:
-        for sock in (self._udp, self._tcp):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
-        for thread in self._threads:
-            thread.join()
-
 
 @contextlib.contextmanager
-def serving(netns: str, listen: str, address: str) -> Iterator[Server]:
-    server = Server(netns, listen, address)
+def serving(netns: str, listen: str, address: str) -> Iterator[Zone]:
+    """A DNS server in a network namespace while the test runs, port 53."""
+    udp = inside(netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    tcp = inside(netns, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+    udp.bind((listen, 53))
+    tcp.bind((listen, 53))
+    tcp.listen(8)
+    zone = Zone(address)
+    server = Server(udp, tcp, zone.answer)
     try:
-        yield server
+        yield zone
     finally:
         server.close()
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.integration.daemon import Daemon, UnixConnection, wait_until
+from tests.integration.daemon import Daemon, UnixConnection, running_daemon, wait_until
 from tests.integration.loadkit import NO_NETWORK
 
 pytestmark = pytest.mark.root
@@ -24,19 +23,9 @@ SECOND = 1_000_000_000
 @pytest.fixture
 def daemon() -> Iterator[Daemon]:
     """One that reads its options from a file, which is `{}` at first."""
-    folder = Path(tempfile.mkdtemp(prefix="compatd-it-"))
-    configure(folder)
-    daemon = Daemon(folder, "--config-file", str(folder / "daemon.json"))
-    try:
-        daemon.start()
+    with running_daemon(config={}) as daemon:
         daemon.image()
         yield daemon
-    except BaseException:
-        if daemon.log.exists():
-            print(daemon.log.read_text()[-6000:])
-        raise
-    finally:
-        daemon.destroy()
 
 
 def configure(folder: Path, **options: Any) -> None:

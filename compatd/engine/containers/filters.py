@@ -8,6 +8,7 @@ from compatd.engine import timestamps
 from compatd.engine.containers.model import Container
 from compatd.engine.errors import EngineError, InvalidParameter
 from compatd.engine.labels import matches_labels
+from compatd.engine.namefilter import name_matcher
 
 if TYPE_CHECKING:
     from compatd.engine.containers.service import Containers
@@ -69,19 +70,8 @@ def compile_filters(containers: "Containers", filters: Filters) -> list[Test]:
 
 
 def _name(values: list[str]) -> Test:
-    patterns = []
-    for value in values:
-        try:
-            patterns.append(re.compile(value))
-        except re.error:
-            continue
-    exact = set(values)
-
-    def test(container: Container) -> bool:
-        both = (f"/{container.name}", container.name)
-        return any(name in exact or any(pattern.search(name) for pattern in patterns) for name in both)
-
-    return test
+    passes = name_matcher(values)
+    return lambda container: passes(f"/{container.name}") or passes(container.name)
 
 
 def _ids(containers: "Containers", values: list[str]) -> Test:
