@@ -7,6 +7,7 @@ from typing import Any
 
 from compatd.config import Config
 from compatd.engine import apparmor
+from compatd.engine.builder.service import Builder
 from compatd.engine.containers import Containers
 from compatd.engine.errors import EngineError
 from compatd.engine.events import Events
@@ -56,6 +57,7 @@ class Engine:
         )
         self.execs = Execs(self.containers, self.events, self.runtime)
         self.containers.health.probe = Prober(self.execs, self.runtime)
+        self.builder = Builder(self)
         self.usage = Usage(self.images, self.containers, self.volumes)
         self.system = System(
             config, self.store, self.events, counts=self.containers.counts, images=self.images.count
@@ -90,11 +92,12 @@ class Engine:
         self.volumes.open(self.storage)
         await self.networks.open()
         await self.containers.open()
+        await self.builder.open()
 
     async def close(self, *, leave: bool = False) -> None:
         """Stop in order, containers first; with `leave` or live-restore they live on. Never raises."""
         self.containers.leaving = leave
-        for part in (self.containers, self.networks, self.images, self.runtime):
+        for part in (self.builder, self.containers, self.networks, self.images, self.runtime):
             with contextlib.suppress(AttributeError):
                 try:
                     await part.close()

@@ -1,0 +1,154 @@
+"""What a build is asked for, and what comes of it: between the doors and the executor."""
+
+import socket
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from compatd.engine.builder import graph
+from compatd.engine.builder.bases import Base
+from compatd.engine.builder.dockerfile.ignore import Matcher
+from compatd.engine.images.model import Layer
+from compatd.engine.images.platform import Platform
+
+Json = dict[str, Any]
+
+Context = Any  # compatd.engine.builder.context.Context
+CLASSIC, BUILDKIT = "classic", "buildkit"
+NETWORK_HOST, INSECURE = "network.host", "security.insecure"
+
+
+class Secrets(Protocol):
+    """Where RUN's secrets come from."""
+
+    async def get(self, secret_id: str) -> bytes:
+        """The content. Raises NotFound."""
+
+
+class Ssh(Protocol):
+    """The client's ssh agents."""
+
+    async def connect(self, agent_id: str) -> socket.socket:
+        """A stream to the agent, non-blocking; closed by the taker. Raises NotFound."""
+
+
+class ContextSource(Protocol):
+    """Where the build context comes from; asked when the first step needs it, once."""
+
+    async def load(self, paths: Sequence[str] | None) -> Context:
+        """At least these paths of it (they may have wildcards; None: all). Closed by who made the request."""
+
+
+class NamedContext(Protocol):
+    """One of `--build-context`: an image, or files."""
+
+    async def resolve(self, platform: Platform) -> Base | Context:
+        """Asked at most once for each platform. Raises EngineError."""
+
+
+class CacheSource(Protocol):
+    """An imported cache (`--cache-from`)."""
+
+    async def find(self, key: str, parent: Sequence[str]) -> Layer | None:
+        """The layer that the step of that key came to on top of these chain IDs, brought here, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """All that a door says. The file is `dockerfile`, and `name` is how errors call it.
+
+    `no_cache` is for all steps, or for the stages named in it. `network` is "default", "host", "none", or, of
+    the classic door, a network or `container:X`. `resources` are HostConfig's fields (Memory, CpuShares,
+    CgroupParent, Ulimits, ShmSize …). `every_stage`: all stages up to the target, not only what it needs.
+    `limits` is what the caller may do (None: all). `auth`: registry's host → credentials, for bases.
+    """
+
+    dockerfile: bytes
+    name: str = "Dockerfile"
+    options: graph.Options = field(default_factory=graph.Options)
+    platforms: tuple[Platform, ...] = ()  # none: options.platform, or this machine's
+    context: ContextSource | None = None
+    ignore: Matcher | None = None
+    named: Mapping[str, NamedContext] = field(default_factory=dict)
+    pull: bool = False
+    no_cache: bool | frozenset[str] = False
+    network: str = "default"
+    entitlements: frozenset[str] = frozenset()
+    resources: Json = field(default_factory=dict)
+    extra_hosts: tuple[str, ...] = ()
+    hostname: str = ""
+    secrets: Secrets | None = None
+    ssh: Ssh | None = None
+    auth: "Auth | None" = None
+    cache_from: Sequence[CacheSource] = ()
+    door: str = BUILDKIT
+    every_stage: bool = False
+    squash: bool = False
+    source_date_epoch: int | None = None  # seconds
+    limits: Any = None
+    check_only: bool = False  # stop behind the build checks
+
+
+class Auth(Protocol):
+    """Credentials for pulling bases."""
+
+    async def credentials(self, host: str) -> dict[str, str]:
+        """Fields as `images.pull`'s auth; {} for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One step with a layer of its own, or without (`layer` None): for cache export and provenance.
+
+    `key` is its cache key, `parents` those of what it stands on and takes from.
+    """
+
+    key: str
+    parents: tuple[str, ...]
+    layer: str | None  # chain ID
+    description: str
+    vertex: str = ""
+    created: int = 0  # ns
+    cached: bool = False
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformResult:
+    """What came of one platform. `config` is the image's config, whole; its digest is the image's ID.
+
+    `chain_ids`: its layers, base first, pinned until `BuildResult.close`. `image`: its ID where it was made
+    as a local image already (classic door), else "".
+    """
+
+    platform: Platform
+    config: bytes
+    chain_ids: tuple[str, ...]
+    history: Sequence[Json]
+    steps: tuple[StepRecord, ...]
+    bases: tuple[Base, ...]
+    target: str = ""
+    image: str = ""
+    parent: str = ""  # the local image that it stands on, or ""
+
+
+@dataclass(slots=True)
+class BuildResult:
+    """What came of a build: one a platform. The layers are kept until `close`, or the end of `async with`."""
+
+    results: tuple[PlatformResult, ...]
+    warnings: Sequence[Any] = ()  # of plan.linter
+    pins: Any = None
+    used_contexts: Collection[str] = ()
+
+    def close(self) -> None:
+        """Let the layers go: the images made of them (and the cache) hold them now."""
+        if self.pins is not None:
+            self.pins.release()
+            self.pins = None
+
+    async def __aenter__(self) -> "BuildResult":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
