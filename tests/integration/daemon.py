@@ -265,7 +265,7 @@ def _command(pid: int) -> bytes:
 
 
 @contextlib.contextmanager
-def running_daemon(*options: str, config: Any = None) -> Iterator[Daemon]:
+def running_daemon(*options: str, config: Any = None, kind: type[Daemon] = Daemon) -> Iterator[Daemon]:
     """A started daemon that is taken away at the end, with its log printed when the test failed.
 
     config: it reads `daemon.json` in its folder, which is this at first.
@@ -274,7 +274,7 @@ def running_daemon(*options: str, config: Any = None) -> Iterator[Daemon]:
     if config is not None:
         (folder / "daemon.json").write_text(json.dumps(config))
         options = ("--config-file", str(folder / "daemon.json"), *options)
-    daemon = Daemon(folder, *options)
+    daemon = kind(folder, *options)
     try:
         daemon.start()
         yield daemon
