@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compatd.engine.builder.dockerfile.errors import DockerfileError
-from compatd.engine.builder.dockerfile.ignore import Matcher, Pattern, State, _items, _simulate, read_patterns
+from compatd.engine.builder.dockerfile.ignore import Matcher, read_patterns
+from runtime.storage.patterns import Pattern, State, _items, _simulate
 
 # A loaded machine is slow, not wrong.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])

@@ -4,18 +4,13 @@ Source: the reference (".dockerignore file"), moby/patternmatcher (rules). Which
 NAME.dockerignore goes before, is the caller's.
 """
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
 from compatd.engine.builder.dockerfile.errors import DockerfileError
 from compatd.engine.builder.dockerfile.text import SPACE, clean
+from runtime.storage import patterns as walking
 
 MAX_PATTERNS = 10_000
-BAD_PATTERN = "syntax error in pattern"
-
-_WILD = ("*", "**", "**/")
-_MANY = 2  # above so many wildcards a regular expression may take too long
 
 
 def read_patterns(text: bytes) -> list[str]:
@@ -38,231 +33,12 @@ def read_patterns(text: bytes) -> list[str]:
     return patterns
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """What is known of a folder: which patterns match it or one above it. Given on to what is in it."""
-
-    matched: int = 0
-
-
-class Matcher:
+class Matcher(walking.Matcher):
     """Whether a path (slashes, relative to the context) is left out. Raises DockerfileError."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        self.patterns: list[Pattern] = []
-        for text in patterns:
-            text = text.strip(SPACE)
-            if text:
-                self.patterns.append(_compile(clean(text)))
-        self.negations = any(pattern.negated for pattern in self.patterns)
-        self._joined = None if self.negations else _joined(self.patterns)
-
-    def ignored(self, path: str) -> bool:
-        """Whether one path is left out, by itself or for a folder above it."""
-        parents = [path[:at] for at, char in enumerate(path) if char == "/"]
-        matched = False
-        for pattern in self.patterns:
-            if pattern.negated is matched and (pattern.matches(path) or any(map(pattern.matches, parents))):
-                matched = not pattern.negated
-        return matched
-
-    def enter(self, path: str, parent: State | None = None) -> tuple[bool, State]:
-        """Whether this is left out, and the state for what is in it: for walks from the top down."""
-        before = parent.matched if parent else 0
-        if self._joined is not None:
-            found = bool(before) or self._joined.matches(path)
-            return found, State(int(found))
-        matched, known = False, 0
-        for index, pattern in enumerate(self.patterns):
-            inherited = before >> index & 1
-            if not inherited and (pattern.negated is not matched or not pattern.matches(path)):
-                continue
-            known |= 1 << index
-            matched = not pattern.negated
-        return matched, State(known)
-
-    def may_hold(self, path: str) -> bool:
-        """Whether something in this folder, itself left out, may be taken in again by a `!` pattern."""
-        folder = path + "/"
-        return any(
-            pattern.negated and (pattern.start.startswith(folder) or folder.startswith(pattern.start))
-            for pattern in self.patterns
-        )
-
-
-class Pattern:
-    """One pattern. `start` is its text up to the first wildcard; `negated` tells that it began with `!`."""
-
-    def __init__(self, text: str, negated: bool, items: Sequence["_Item"]) -> None:
-        self.text, self.negated, self.items = text, negated, items
-        self.literal: str | None = None
-        self.regex: re.Pattern[str] | None = None
-        self.start = ""
-        for kind, what in items:
-            if kind != "literal":
-                break
-            self.start += what
-        plain = all(kind == "literal" for kind, _ in items)
-        if plain and "\\" not in text:
-            self.literal = text
-        elif sum(kind in _WILD for kind, _ in items) <= _MANY:
-            self.regex = re.compile(self.expression() + r"\Z", re.ASCII)
-
-    def matches(self, path: str) -> bool:
-        """Whether it matches this path itself."""
-        if self.literal is not None:
-            return path == self.literal
-        if self.regex is not None:
-            return self.regex.match(path) is not None
-        return _simulate(self.items, path)
-
-    def expression(self) -> str:
-        """The pattern as a regular expression."""
-        if self.text.startswith("**") and all(kind == "literal" for kind, _ in self.items[1:]):
-            # Only here `**x` also matches within a name.
-            rest = re.escape("".join(what for _, what in self.items[1:]))
-            return f"(?:(?:.*/)?{rest})" if self.items[0][0] == "**/" else f"[\\s\\S]*{rest}"
-        return "".join(_EXPRESSIONS.get(kind) or what for kind, what in self._escaped())
-
-    def _escaped(self) -> Iterable["_Item"]:
-        for index, (kind, what) in enumerate(self.items):
-            last = index == len(self.items) - 1
-            if kind == "literal":
-                yield kind, re.escape(what)
-            elif kind in ("**", "**/") and last:
-                yield "rest", r"[\s\S]*" if index and self._plain_before() else ".*"
-            else:
-                yield kind, what
-
-    def _plain_before(self) -> bool:
-        return all(kind == "literal" for kind, _ in self.items[:-1])
-
-
-_Item = tuple[str, str]  # literal, class (a regular expression), ?, *, ** or **/ and its text
-_EXPRESSIONS = {"*": "[^/]*", "?": "[^/]", "**": "(?:.*/)?", "**/": "(?:.*/)?"}
-
-
-@dataclass(slots=True)
-class _Joined:
-    """All patterns of a file without `!` at once."""
-
-    names: set[str] = field(default_factory=set)
-    regex: re.Pattern[str] | None = None
-    others: list[Pattern] = field(default_factory=list)
-
-    def matches(self, path: str) -> bool:
-        if path in self.names or (self.regex and self.regex.match(path)):
-            return True
-        return any(pattern.matches(path) for pattern in self.others)
-
-
-def _joined(patterns: list[Pattern]) -> _Joined:
-    found = _Joined()
-    expressions = []
-    for pattern in patterns:
-        if pattern.literal is not None:
-            found.names.add(pattern.literal)
-        elif pattern.regex is not None:
-            expressions.append(pattern.expression())
-        else:
-            found.others.append(pattern)
-    if expressions:
-        found.regex = re.compile(f"(?:{'|'.join(expressions)})\\Z", re.ASCII)
-    return found
-
-
-def _compile(text: str) -> Pattern:
-    negated = text.startswith("!")
-    if negated:
-        text = text[1:]
-        if not text:
-            raise DockerfileError('illegal exclusion pattern: "!"')
-    return Pattern(text, negated, _items(text))
-
-
-def _items(text: str) -> list[_Item]:
-    items: list[_Item] = []
-    position = 0
-    while position < len(text):
-        char = text[position]
-        position += 1
-        if char == "*" and text.startswith("*", position):
-            position += 1
-            slash = text.startswith("/", position)
-            position += slash
-            items.append(("**/" if slash else "**", ""))
-        elif char in "*?":
-            items.append((char, ""))
-        elif char == "[":
-            expression, position = _class(text, position)
-            items.append(("class", expression))
-        elif char == "\\":
-            if position == len(text):
-                raise DockerfileError(BAD_PATTERN)
-            items.append(("literal", text[position]))
-            position += 1
-        else:
-            items.append(("literal", char))
-    return items
-
-
-def _class(text: str, position: int) -> tuple[str, int]:
-    """A `[…]` from behind its bracket, and the place behind its end."""
-    negated = text.startswith("^", position)
-    position += negated
-    ranges: list[str] = []
-    while not (ranges and text.startswith("]", position)):
-        low, position = _class_char(text, position)
-        high = low
-        if text.startswith("-", position):
-            high, position = _class_char(text, position + 1)
-        if high < low:
-            raise DockerfileError(BAD_PATTERN)
-        ranges.append(f"{re.escape(low)}-{re.escape(high)}")
-    return f"[{'^' if negated else ''}{''.join(ranges)}]", position + 1
-
-
-def _class_char(text: str, position: int) -> tuple[str, int]:
-    char = text[position : position + 1]
-    if char == "\\":
-        position += 1
-        char = text[position : position + 1]
-    elif char in ("-", "]"):
-        char = ""
-    if not char or position + 1 >= len(text):
-        raise DockerfileError(BAD_PATTERN)
-    return char, position + 1
-
-
-def _simulate(items: Sequence[_Item], path: str) -> bool:
-    """All ways at once, so that no pattern takes longer than its length times that of the path."""
-    end = len(items)
-
-    def closed(states: set[tuple[int, bool]]) -> set[tuple[int, bool]]:
-        for state in range(end):  # an item that may stand for nothing leads on, in order
-            if items[state][0] in _WILD and (state, False) in states:
-                states.add((state + 1, False))
-        return states
-
-    states = closed({(0, False)})
-    for char in path:
-        following: set[tuple[int, bool]] = set()
-        for state, inside in states:
-            kind, what = items[state] if state < end else ("end", "")
-            if kind in ("**", "**/"):  # inside: it began, so it must go up to a slash, or to the end
-                if char != "\n":
-                    following.add((state, state < end - 1))
-                if char == "/":
-                    following.add((state + 1, False))
-            elif kind == "*":
-                if char != "/":
-                    following.add((state, inside))
-            elif kind == "?":
-                if char != "/":
-                    following.add((state + 1, False))
-            elif (kind == "literal" and char == what) or (kind == "class" and re.match(what, char)):
-                following.add((state + 1, False))
-        states = closed(following)
-        if not states:
-            return False
-    return (end, False) in states
+        kept = (text.strip(SPACE) for text in patterns)
+        try:
+            super().__init__(clean(text) for text in kept if text)
+        except walking.PatternError as error:
+            raise DockerfileError(str(error)) from None
