@@ -1,5 +1,6 @@
 """A Docker API client that hides nothing: HTTP/1.1 on the engine's socket, byte by byte where needed."""
 
+import contextlib
 import http.client
 import json
 import re
@@ -128,14 +129,16 @@ class Wire:
 
     @staticmethod
     def path(path: str, version: str = "", /, **query: Any) -> str:
-        """`/v1.41/x?…`; dict and list values go as JSON, booleans as 1 and 0."""
-        texts = {}
+        """`/v1.41/x?…`; dict and list values go as JSON, booleans as 1 and 0, tuples are repeated."""
+        texts: dict[str, Any] = {}
         for key, value in query.items():
             if isinstance(value, bool):
                 value = int(value)
             texts[key] = json.dumps(value) if isinstance(value, dict | list) else str(value)
+            if isinstance(value, tuple):
+                texts[key] = [str(item) for item in value]
         prefix = f"/v{version}" if version else ""
-        return prefix + quote(path, safe="/:@%") + ("?" + urlencode(texts) if texts else "")
+        return prefix + quote(path, safe="/:@%") + ("?" + urlencode(texts, doseq=True) if texts else "")
 
     def request(
         self,
@@ -146,10 +149,15 @@ class Wire:
         *,
         version: str = "",
         headers: dict[str, str] | None = None,
+        parameters: dict[str, Any] | None = None,
         **query: Any,
     ) -> Answer:
-        """One request, the whole answer. A body that is not bytes goes as JSON."""
-        response = self.open(method, path, body, version=version, headers=headers, **query)
+        """One request, the whole answer. A body that is not bytes goes as JSON.
+
+        `parameters` is for those of the query whose names are taken here.
+        """
+        query.update(parameters or {})
+        response = self._send(method, path, body, version, headers, query)
         with response:
             return Answer(
                 response.status, {k.lower(): v for k, v in response.headers.items()}, response.read()
@@ -167,13 +175,26 @@ class Wire:
         **query: Any,
     ) -> http.client.HTTPResponse:
         """One request, the answer after its headers; the caller closes it."""
+        return self._send(method, path, body, version, headers, query)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        version: str,
+        headers: dict[str, str] | None,
+        query: dict[str, Any],
+    ) -> http.client.HTTPResponse:
         sent = dict(headers or {})
         if body is not None and not isinstance(body, bytes) and not hasattr(body, "read"):
             body = json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/json")
         sent.setdefault("Connection", "close")
         connection = _Connection(self)
-        connection.request(method, self.path(path, version, **query), body, sent)
+        # An engine may refuse a request, and close, before it has read the body
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, self.path(path, version, **query), body, sent)
         return connection.getresponse()
 
     def get(self, path: str, *, version: str = "", **query: Any) -> Any:

@@ -133,7 +133,7 @@ def new_config(own: Json, body: Json, changes: Sequence[str]) -> Json:
     merge_config(config, own)
     if words[0] == [""]:
         config["Entrypoint"] = words[0]
-    return tidy(dockerfile.apply(config, []))
+    return tidy(dockerfile.ordered(config))
 
 
 def tidy(config: Json) -> Json:
@@ -149,7 +149,7 @@ def tidy(config: Json) -> Json:
     if result.get("ExposedPorts"):
         result["ExposedPorts"] = dict(sorted(result["ExposedPorts"].items()))
     result["Labels"] = dict(sorted((result.get("Labels") or {}).items()))
-    return dockerfile.apply(result, [])
+    return dockerfile.ordered(result)
 
 
 def image_config(
