@@ -8,7 +8,7 @@ import orjson
 from compatd.fsck.report import Report
 from compatd.store import Store
 
-TABLES = ("containers", "images", "layers", "tags", "networks", "endpoints", "volumes", "meta")
+TABLES = ("containers", "images", "layers", "tags", "networks", "endpoints", "volumes", "meta", "build_cache")
 
 
 class State:

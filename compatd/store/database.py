@@ -93,6 +93,7 @@ class Store:
         self.networks = Table(self, "networks")
         self.endpoints = Table(self, "endpoints")
         self.volumes = Table(self, "volumes")
+        self.build_cache = Table(self, "build_cache")
         self.meta = Table(self, "meta")
 
     @staticmethod

@@ -2,6 +2,12 @@
 
 TABLES = ("containers", "images", "layers", "tags", "networks", "endpoints", "volumes", "meta")
 
+
+def _tables(*names: str) -> tuple[str, ...]:
+    return tuple(f"CREATE TABLE {name} (id TEXT PRIMARY KEY NOT NULL, doc BLOB NOT NULL)" for name in names)
+
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    tuple(f"CREATE TABLE {name} (id TEXT PRIMARY KEY NOT NULL, doc BLOB NOT NULL)" for name in TABLES),
+    _tables(*TABLES),
+    _tables("build_cache"),
 )

@@ -162,15 +162,17 @@ class Storage:
         """The folders below a container of an image with these layers (base first), top first."""
         if not chain_ids:
             return []
-        top = self.layer_path(chain_ids[-1])
-        paths = [self.links / chain_id.removeprefix("sha256:")[:SHORT] for chain_id in reversed(chain_ids)]
-        if not (top / "init").is_dir():
+        paths = self._linked(chain_ids)
+        if not (self.layer_path(chain_ids[-1]) / "init").is_dir():
             self._make_init(chain_ids)
         return [self.links / f"{paths[0].name}i", *paths]
 
+    def _linked(self, chain_ids: list[str]) -> list[Path]:
+        return [self.links / chain_id.removeprefix("sha256:")[:SHORT] for chain_id in reversed(chain_ids)]
+
     def image_lower(self, chain_ids: list[str]) -> list[Path]:
         """The folders, top first, to mount for an image alone, without what containers get in theirs."""
-        return self.lower(chain_ids)[1:]
+        return self._linked(chain_ids)
 
     def _make_init(self, chain_ids: list[str]) -> None:
         diffs = [str(self.layer_path(chain_id) / "diff") for chain_id in reversed(chain_ids)]

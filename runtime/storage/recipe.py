@@ -92,6 +92,13 @@ class Writer:
         self._write(self._compress.flush())
 
 
+def empty_recipe() -> bytes:
+    """The recipe of a tar without members."""
+    compress = _compressor()
+    record = b"L" + struct.pack(">I", 1024) + bytes(1024)
+    return bytes(compress.compress(record) + compress.flush())
+
+
 def _records(fd: int) -> Iterator[tuple[bytes, bytes, int, int]]:
     """(kind, bytes or path, number, number). Raises ValueError for a broken recipe."""
     inflate = zlib.decompressobj()

@@ -11,7 +11,7 @@ Json = dict[str, Any]
 class Base:
     """An image to build on. `document` is its config, `chain_ids` its layers, base first.
 
-    `reference` is the whole name (`docker.io/library/busybox:latest`), `digest` what the registry calls it, or
+    `reference` is the whole name (`docker.io/library/busybox:latest`), `digest` what the registry calls it or
     the image's ID, "" when there is neither; `image` is the ID of the local image, "" when there is none.
     """
 

@@ -71,7 +71,7 @@ class Notice:
 class StepEvent:
     """What the classic text shows, in the order of a stage; stages interleave: each event has its own.
 
-    `kind`: "begin" (number, total and text are set: `Step 1/3 : FROM busybox`), "running" and "removed" (`id`:
+    `kind`: "begin" (number, total and text are set: `Step 1/3 : FROM busybox`), "running", "removed" (`id`:
     what the text calls the intermediate container), "cached", "done" (`image` is set: the ID of the image so
     far). The numbers count all instructions of all stages that are built, in the order of the Dockerfile.
     """

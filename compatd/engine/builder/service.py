@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from compatd.engine.builder.cache import Cache
+from compatd.engine.builder.context import Contexts
 from compatd.engine.builder.progress import Observer
 from compatd.engine.builder.request import BuildRequest, BuildResult
 from compatd.engine.builder.snapshots import Snapshots
@@ -18,6 +20,8 @@ class Builder:
     def __init__(self, engine: "Engine") -> None:
         self.engine = engine
         self.snapshots = Snapshots(engine.images, engine.storage, engine.runtime)
+        self.cache = Cache(engine.store, engine.images.index, engine.storage)
+        self.contexts = Contexts(engine.storage, engine.runtime)
 
     async def open(self) -> None:
         """Read the cache, and remove what a killed daemon left half done."""

@@ -75,12 +75,13 @@ class Index:
                 self.overlay.discard(path)
 
     def _held_by_documents(self) -> Iterator[str]:
-        """Layers below containers: they outlive an image that is removed by force."""
-        table = getattr(self._store, "containers", None)
-        for _, document in table.all() if table else ():
-            yield from document.get("ChainIds") or ()
-            for point in document.get("MountPoints") or ():
-                yield from point.get("ChainIds") or ()
+        """Layers below containers and in the build cache: they outlive an image that is removed."""
+        for name in ("containers", "build_cache"):
+            table = getattr(self._store, name, None)
+            for _, document in table.all() if table else ():
+                yield from document.get("ChainIds") or ()
+                for point in document.get("MountPoints") or ():
+                    yield from point.get("ChainIds") or ()
 
     def release(self, chain_ids: list[str]) -> None:
         """A container with these layers is gone: they go too if nothing else needs them."""
