@@ -145,6 +145,19 @@ def test_filters(engine: Engine) -> None:
     assert found(name=[name, "zz-no-such"]) == {running}
 
 
+@pytest.mark.operation(LIST, "NetworkList", "VolumeList")
+def test_names_as_regular_expressions(engine: Engine) -> None:
+    """Go's, in time that grows with the name alone: none can hold up the daemon."""
+    name = engine.name("a" * 50)
+    engine.create("true", name=name)
+    start = name[: name.index("a" * 50)]
+    assert len(ids(engine, all=True, filters={"name": [rf"^/{start}a{{50}}\pP?\w*\z"]})) == 1
+    hostile = f"{start}(a+)+(a+)+(a+)+!"
+    assert not ids(engine, all=True, filters={"name": [hostile, "(?=a)", "["]})
+    assert engine.wire.get("/networks", filters={"name": [hostile, "["]}) == []
+    assert not engine.wire.get("/volumes", filters={"name": [hostile, "["]})["Volumes"]
+
+
 @pytest.mark.operation(LIST)
 def test_filter_by_published_port(engine: Engine) -> None:
     container = engine.run(

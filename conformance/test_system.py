@@ -1,5 +1,6 @@
 """/_ping, /version, /info."""
 
+import json
 import os
 
 import pytest
@@ -89,6 +90,18 @@ def test_info(engine: Engine) -> None:
     assert info["ID"] and info["Name"] == os.uname().nodename
     for key in ("MemoryLimit", "SwapLimit", "CpuCfsQuota", "PidsLimit", "IPv4Forwarding", "OomKillDisable"):
         assert isinstance(info[key], bool), key
+
+
+@pytest.mark.since("1.44")
+@pytest.mark.operation("SystemInfo")
+def test_what_runtimes_can(engine: Engine) -> None:
+    info = engine.wire.get("/info", version="1.44")
+    runtime = info["Runtimes"][info["DefaultRuntime"]]
+    features = json.loads(runtime["status"]["org.opencontainers.runtime-spec.features"])
+    assert features["ociVersionMin"] == "1.0.0"
+    assert "rbind" in features["mountOptions"] and "CAP_CHOWN" in features["linux"]["capabilities"]
+    before = engine.wire.get("/info", version="1.43")
+    assert before["Runtimes"][before["DefaultRuntime"]] == {"path": runtime["path"]}
 
 
 @pytest.mark.operation("SystemInfo")

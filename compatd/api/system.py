@@ -18,6 +18,7 @@ async def version(engine: Any, _: Call) -> Answer:
 
 async def info(engine: Any, _: Call) -> Answer:
     """SystemInfo."""
+    await engine.system.ask_runtimes()
     return Json(engine.system.info())
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from compatd.config import Config
 from compatd.engine import apparmor
+from compatd.engine.builder.running.runs import Runs
 from compatd.engine.builder.service import Builder
 from compatd.engine.containers import Containers
 from compatd.engine.errors import EngineError
@@ -57,10 +58,16 @@ class Engine:
         )
         self.execs = Execs(self.containers, self.events, self.runtime)
         self.containers.health.probe = Prober(self.execs, self.runtime)
+        self.runs = Runs()
         self.builder = Builder(self)
         self.usage = Usage(self.images, self.containers, self.volumes)
         self.system = System(
-            config, self.store, self.events, counts=self.containers.counts, images=self.images.count
+            config,
+            self.store,
+            self.events,
+            features=self.containers.info,
+            counts=self.containers.counts,
+            images=self.images.count,
         )
 
     def _choose_storage(self) -> Storage:
@@ -75,6 +82,8 @@ class Engine:
         return EngineError(f"error initializing graphdriver: {error}{named}")
 
     def _on_runtime_event(self, container_id: str, message: dict[str, Any]) -> None:
+        if self.runs.hear(container_id, message):
+            return
         if message.get("event") == "exec-exit":
             self.execs.on_exit(container_id, message)
         else:

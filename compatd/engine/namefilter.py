@@ -1,17 +1,17 @@
 """The filter `name` of lists."""
 
-import re
 from collections.abc import Callable
+from contextlib import suppress
+
+from compatd.engine.patterns import PatternError, finder
 
 
 def name_matcher(values: list[str]) -> Callable[[str], bool]:
     """Whether a name is one of `values`, or one of them as a regular expression is found in it; an expression
     that is none finds nothing."""
-    patterns = []
-    for value in values:
-        try:
-            patterns.append(re.compile(value))
-        except re.error:
-            continue
     exact = set(values)
-    return lambda name: name in exact or any(pattern.search(name) for pattern in patterns)
+    finders = []
+    for value in values:
+        with suppress(PatternError):
+            finders.append(finder(value))
+    return lambda name: name in exact or any(found(name) for found in finders)

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from compatd.engine import apparmor
 from compatd.engine.cgroupdriver import CGROUPFS, cgroup_driver
 
+_FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 _THROTTLES = {"rbps": "read_bps", "wbps": "write_bps", "riops": "read_iops", "wiops": "write_iops"}
 
 
@@ -56,12 +57,17 @@ def detect(root: Path = Path("/"), exec_opts: Iterable[str] = ()) -> SysInfo:
         cgroup_v2=unified,
         cgroup_driver=cgroup_driver(exec_opts, cgroup_v2=unified),
         cgroup_namespaces=(root / "proc/self/ns/cgroup").exists(),
-        ipv4_forwarding=_read(root / "proc/sys/net/ipv4/ip_forward") == "1",
+        ipv4_forwarding=_read(root / _FORWARDING.relative_to("/")) == "1",
         seccomp=(root / "proc/sys/kernel/seccomp/actions_avail").exists(),
         apparmor=apparmor.supported(root),
         cpu_count=os.cpu_count() or 1,
         **(_unified(cgroups) if unified else _legacy(cgroups)),
     )
+
+
+def forwarding_now(info: SysInfo) -> SysInfo:
+    """The same with the kernel's forwarding of IPv4 as it is now."""
+    return replace(info, ipv4_forwarding=_read(_FORWARDING) == "1")
 
 
 def _read(path: Path) -> str:

@@ -1,5 +1,6 @@
 """What the engine says about itself and its machine: `/info` and `/version`."""
 
+import asyncio
 import os
 import platform
 import shutil
@@ -11,11 +12,12 @@ from typing import Any
 from compatd import COMPATD_VERSION, VERSION
 from compatd.config import Config
 from compatd.engine import apiwarnings, metrics
+from compatd.engine.containers.runtimes import BUILTIN_PATH, statuses
 from compatd.engine.containers.spec.cdi import find_devices
 from compatd.engine.events import Events
 from compatd.engine.identity import engine_id
 from compatd.engine.logdrivers import DRIVERS
-from compatd.engine.sysinfo import SysInfo, detect, warnings
+from compatd.engine.sysinfo import SysInfo, warnings
 from compatd.engine.timestamps import rfc3339
 from compatd.store import Store
 from runtime.storage.drivers import DRIVERS as STORAGE_DRIVERS
@@ -30,7 +32,8 @@ _KNOWN_RUNTIMES = ("runc", "crun")
 
 
 class System:
-    """`counts` gives running, paused and stopped containers; `images` how many images there are."""
+    """`features`: what the machine can; `counts` gives running, paused and stopped containers; `images` how many
+    images there are."""
 
     def __init__(
         self,
@@ -38,18 +41,20 @@ class System:
         store: Store,
         events: Events,
         *,
+        features: SysInfo,
         counts: Callable[[], tuple[int, int, int]],
         images: Callable[[], int],
     ) -> None:
         self._config, self._store, self._events = config, store, events
         self._counts, self._images = counts, images
-        self._features: SysInfo = detect(exec_opts=config.exec_opts)
+        self._features = features
+        self._statuses: dict[str, dict[str, str]] = {}  # by a runtime's path
         self._release = _os_release()
         self.id = engine_id(store)
 
     def runtimes(self) -> dict[str, dict[str, Any]]:
         """The OCI runtimes that a container may ask for: ours, those found in PATH, those configured."""
-        found: dict[str, dict[str, Any]] = {BUILTIN_RUNTIME: {"path": "compat-runtime"}}
+        found: dict[str, dict[str, Any]] = {BUILTIN_RUNTIME: {"path": BUILTIN_PATH}}
         for name in _KNOWN_RUNTIMES:
             if shutil.which(name):
                 found[name] = {"path": name}
@@ -57,7 +62,17 @@ class System:
             found["io.containerd.runc.v2"] = {"path": "runc"}
         for name, runtime in self._config.runtimes.items():
             found[name] = {"path": runtime.get("path", ""), "runtimeArgs": runtime.get("runtimeArgs")}
+        for runtime in found.values():
+            if status := self._statuses.get(runtime["path"]):
+                runtime["status"] = status
         return found
+
+    async def ask_runtimes(self) -> None:
+        """Find out what the runtimes can, for `info`; those known already are not asked again."""
+        paths = {runtime["path"] for runtime in self.runtimes().values()} - {""}
+        if paths - self._statuses.keys():
+            told = await asyncio.to_thread(statuses, paths)
+            self._statuses = {path: told.get(path, {}) for path in paths}
 
     def version(self) -> dict[str, Any]:
         """The answer of `/version` (SystemVersion)."""
@@ -208,8 +223,6 @@ class System:
 
 
 def _tasks() -> int:
-    import asyncio
-
     return len(asyncio.all_tasks())
 
 

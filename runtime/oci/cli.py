@@ -124,7 +124,7 @@ def features() -> dict[str, object]:
         "linux": {
             "namespaces": sorted(kind for kind in plan.NAMESPACES if kind != "user"),
             "capabilities": list(NUMBERS),
-            "cgroup": {"v1": True, "v2": True, "systemd": False},
+            "cgroup": {"v1": True, "v2": True, "systemd": True},
             "seccomp": {"enabled": True, "archs": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"]},
         },
     }

@@ -36,6 +36,7 @@ HEAVY = {
     "systemd",
     "zstandard",
     "yaml",
+    "re2",
     "docker",
 }
 

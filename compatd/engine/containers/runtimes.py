@@ -3,13 +3,16 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Iterable
 from typing import Any
 
 from compatd.engine.errors import InvalidParameter
 
 BUILTIN = "compatd"
-_FEATURES: dict[str, list[str] | None] = {}
-"""What mount options the runtimes at these paths say they know; None when they say nothing."""
+BUILTIN_PATH = "compat-runtime"
+_STATUS = "org.opencontainers.runtime-spec.features"
+_FEATURES: dict[str, dict[str, Any] | None] = {}
+"""What the runtimes at these paths say they can; None when they say nothing."""
 
 _STOCK = {"runc": "runc", "io.containerd.runc.v2": "runc", "crun": "crun"}
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -48,19 +51,38 @@ def why_not_recursive(name: str, runtime: dict[str, Any] | None) -> str:
     """
     if runtime is None:
         return ""
-    path = runtime["path"]
-    if path not in _FEATURES:
-        _FEATURES[path] = _mount_options(path)
-    options = _FEATURES[path]
-    if options is None:
+    found = features(runtime["path"])
+    options = found.get("mountOptions") if found else None
+    if not isinstance(options, list):
         return f'rro is not supported by runtime "{name}": OCI features struct is not available'
     return "" if "rro" in options else f'rro is not supported by runtime "{name}"'
 
 
-def _mount_options(path: str) -> list[str] | None:
+def features(path: str) -> dict[str, Any] | None:
+    """What `PATH features` prints (OCI runtime spec, features.md), None where it does not; asked once. Blocks."""
+    if path not in _FEATURES:
+        _FEATURES[path] = _ask(path)
+    return _FEATURES[path]
+
+
+def statuses(paths: Iterable[str]) -> dict[str, dict[str, str]]:
+    """`/info`'s `status` of the runtimes at these paths, of those that say what they can. Blocks."""
+    found = {path: features(_place(path)) for path in paths}
+    return {path: {_STATUS: json.dumps(said, separators=(",", ":"))} for path, said in found.items() if said}
+
+
+def _place(path: str) -> str:
+    return path if path == BUILTIN_PATH else shutil.which(path) or path
+
+
+def _ask(path: str) -> dict[str, Any] | None:
+    if path == BUILTIN_PATH:
+        from runtime.oci.cli import features as own
+
+        return own()
     try:
         done = subprocess.run([path, "features"], capture_output=True, check=True, timeout=10)
-        found = json.loads(done.stdout)["mountOptions"]
-    except (OSError, ValueError, KeyError, TypeError, subprocess.SubprocessError):
+        found = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return [str(option) for option in found]
+    return found if isinstance(found, dict) else None

@@ -146,9 +146,7 @@ class Containers:
 
     async def open(self) -> None:
         """Load all containers and find those again that outlived the last daemon."""
-        self.info = sysinfo.detect(
-            exec_opts=self.config.exec_opts
-        )  # once more: the networks, opened by now, have turned forwarding on
+        self.info = sysinfo.forwarding_now(self.info)  # the networks, opened by now, have turned it on
         await recovery.open_all(self)
 
     async def close(self) -> None:

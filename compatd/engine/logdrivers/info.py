@@ -74,8 +74,8 @@ class Info:
                 if name in values:
                     found[rename(name)] = values[name]
             if self.options.get(f"{option}-regex"):
-                pattern = compile_regex(self.options[f"{option}-regex"])
-                found |= {rename(name): value for name, value in values.items() if pattern.search(name)}
+                chosen = compile_regex(self.options[f"{option}-regex"])
+                found |= {rename(name): value for name, value in values.items() if chosen(name)}
         return found
 
     def attributes_with_tag(self) -> dict[str, str]:

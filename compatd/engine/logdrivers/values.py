@@ -2,6 +2,9 @@
 
 import math
 import re
+from collections.abc import Callable
+
+from compatd.engine.patterns import PatternError, finder
 
 
 class LogOptionError(Exception):
@@ -77,15 +80,9 @@ def parse_duration(text: str) -> float:
     return -total if negative else total
 
 
-def compile_regex(pattern: str) -> re.Pattern[str]:
-    """Raises LogOptionError."""
+def compile_regex(pattern: str) -> Callable[[str], bool]:
+    """Whether it is found in a text. Raises LogOptionError."""
     try:
-        return re.compile(pattern)
-    except re.error as error:
-        what = {
-            "missing ), unterminated subpattern": "missing closing )",
-            "unterminated character set": "missing closing ]",
-            "nothing to repeat": "missing argument to repetition operator",
-            "unbalanced parenthesis": "unexpected )",
-        }.get(error.msg, error.msg)
-        raise LogOptionError(f"error parsing regexp: {what}: `{pattern}`") from None
+        return finder(pattern)
+    except PatternError as error:
+        raise LogOptionError(str(error)) from None

@@ -1,12 +1,12 @@
 """Filters of NetworkList (dangling, driver, id, label, name, scope, type) and NetworkPrune (until, label)."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from compatd.engine.containers.filters import until_moment
 from compatd.engine.errors import EngineError, InvalidParameter
 from compatd.engine.labels import matches_labels
+from compatd.engine.namefilter import name_matcher
 from compatd.engine.networks.model import Network
 from compatd.engine.timestamps import from_rfc3339
 
@@ -48,29 +48,27 @@ def _known(filters: Filters, names: frozenset[str]) -> dict[str, list[str]]:
     return known
 
 
-def matches(network: Network, filters: Mapping[str, list[str]], *, in_use: bool) -> bool:
-    """Whether the network passes every filter; `filters` as `check` answers them."""
-    builtin = not network.user_defined
-    tests: dict[str, Callable[[str], bool]] = {
-        "driver": lambda v: network.driver == v,
-        "scope": lambda v: network.scope == v,
-        "name": lambda v: _contains(v, network.name),
-        "id": lambda v: _contains(v, network.id),
-        "type": lambda v: builtin == (v == "builtin"),
-    }
-    for key, values in filters.items():
-        if not values:
-            continue
-        if key == "label":
-            if not matches_labels(values, network.labels):
-                return False
-        elif key == "dangling":
-            unused = not builtin and not in_use
-            if unused != (values[0] in ("1", "true")):
-                return False
-        elif not any(tests[key](v) for v in values):
-            return False
-    return True
+def matcher(filters: Mapping[str, list[str]]) -> Callable[[Network, bool], bool]:
+    """Whether a network (and: whether it is in use) passes every filter; `filters` as `check` answers them."""
+    patterns = {key: name_matcher(filters.get(key, [])) for key in ("name", "id")}
+
+    def passes(network: Network, key: str, values: list[str], in_use: bool) -> bool:
+        builtin = not network.user_defined
+        match key:
+            case "name" | "id":
+                return patterns[key](network.name if key == "name" else network.id)
+            case "label":
+                return matches_labels(values, network.labels)
+            case "dangling":
+                return (not builtin and not in_use) == (values[0] in ("1", "true"))
+            case "type":
+                return ("builtin" if builtin else "custom") in values
+            case _:
+                return (network.driver if key == "driver" else network.scope) in values
+
+    return lambda network, in_use: all(
+        passes(network, key, values, in_use) for key, values in filters.items() if values
+    )
 
 
 def matches_prune(network: Network, filters: Mapping[str, list[str]]) -> bool:
@@ -80,12 +78,3 @@ def matches_prune(network: Network, filters: Mapping[str, list[str]]) -> bool:
     if not matches_labels(filters.get("label"), network.labels):
         return False
     return not (filters.get("label!") and matches_labels(filters["label!"], network.labels))
-
-
-def _contains(pattern: str, text: str) -> bool:
-    if pattern == text:
-        return True
-    try:
-        return re.search(pattern, text) is not None
-    except re.error:
-        return pattern in text

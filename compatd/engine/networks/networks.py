@@ -186,7 +186,8 @@ class Networks:
 
     def _up(self, container: ContainerLike, endpoint: Endpoint) -> None:
         network = self._joining.network_of(endpoint.network_id)
-        self._making.emit(network, "connect", {"container": endpoint.container_id})
+        if not endpoint.hidden:
+            self._making.emit(network, "connect", {"container": endpoint.container_id})
         if self.names is not None:
             self.names.up(container, endpoint, network)
 
@@ -194,7 +195,7 @@ class Networks:
         if self.names is not None:
             self.names.down(endpoint)
         network = self._catalog.get(endpoint.network_id)
-        if network is not None:
+        if network is not None and not endpoint.hidden:
             self._making.emit(network, "disconnect", {"container": endpoint.container_id})
 
     def release(self, container_id: str) -> None:
@@ -375,8 +376,8 @@ class Networks:
         Raises InvalidParameter.
         """
         used = {e.network_id for e in self._joining.all()}
-        wanted = filters.check(given or {})
-        found = [n for n in self._catalog if filters.matches(n, wanted, in_use=n.id in used)]
+        passes = filters.matcher(filters.check(given or {}))
+        found = [n for n in self._catalog if passes(n, n.id in used)]
         return [self._with_containers(n) if detailed else documents.network(n) for n in found]
 
     def inspect(self, term: str, scope: str = "") -> Json:

@@ -1,10 +1,11 @@
 """What the machine can do, read from made-up trees."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from compatd.engine.sysinfo import detect, parse_cpu_list, warnings
+from compatd.engine.sysinfo import detect, forwarding_now, parse_cpu_list, warnings
 
 
 def _touch(*files: Path) -> None:
@@ -92,3 +93,9 @@ def test_cpu_lists() -> None:
     assert parse_cpu_list("") == set()
     with pytest.raises(ValueError, match="2-1"):
         parse_cpu_list("2-1")
+
+
+def test_forwarding_is_read_again_without_the_rest() -> None:
+    before = detect()
+    other = dataclasses.replace(before, ipv4_forwarding=not before.ipv4_forwarding, cpus="77")
+    assert forwarding_now(other) == dataclasses.replace(before, cpus="77")

@@ -13,7 +13,7 @@ MINE = Network("my-net", "b2" * 32, "2026-11-27T12:00:00Z", "bridge", labels={"l
 
 
 def passes(network: Network, in_use: bool = False, **given: Any) -> bool:
-    return filters.matches(network, filters.check(given), in_use=in_use)
+    return filters.matcher(filters.check(given))(network, in_use)
 
 
 @pytest.mark.parametrize(
