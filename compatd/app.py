@@ -130,11 +130,11 @@ def _import_server() -> None:
 
 async def _answer(engine: Engine, sockets: list[socket.socket], signals: Signals, gate: Gate) -> None:
     """Serve until a signal to stop, then let requests under way finish for a moment."""
-    from compatd.api import archive, build, container, exec, image, network, plugin, system, volume
+    from compatd.api import archive, build, container, exec, grpc, image, network, plugin, system, volume
     from compatd.http.server import Identity, Server
 
     handlers = {}
-    for noun in (archive, build, container, exec, image, network, plugin, system, volume):
+    for noun in (archive, build, container, exec, grpc, image, network, plugin, system, volume):
         handlers.update(noun.HANDLERS)
 
     identity = Identity(

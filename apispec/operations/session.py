@@ -1,4 +1,4 @@
-"""Sessions, over which a builder calls back to its client."""
+"""BuildKit's two doors: gRPC, and sessions, over which the builder calls back to its client."""
 
 from apispec.model import Operation
 
@@ -12,5 +12,15 @@ OPERATIONS = (
         answers={101: None},
         errors=(400, 500),
         known="1.31",
+    ),
+    Operation(  # the description does not tell it, though the engine's own clients need it
+        "Grpc",
+        "POST",
+        "/grpc",
+        "Session",
+        "Turns the connection into HTTP/2, on which the builder serves gRPC.",
+        answers={101: None},
+        errors=(500,),
+        known="1.39",
     ),
 )

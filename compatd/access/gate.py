@@ -100,6 +100,7 @@ class Gate:
         identity = caller.identity(rule)
         CALLER.set(identity)
         refused: Refused | None = None
+        call.access = (rule.limits if rule is not None else frozenset(), identity)
         if rule is not None and rule.limits:
             policy = Policy(rule.limits, identity, self._facts)
             request = Request(call.operation.id, call.path, call.query, call.body)

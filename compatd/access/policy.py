@@ -32,6 +32,7 @@ LOOKS = frozenset(
 )
 """What changes nothing."""
 
+# What is called on the connections of Grpc is judged by compatd.engine.builder.buildkit.limits.
 CHANGES = frozenset(
     (
         *("SystemAuth", "ContainerCreate", "ContainerPrune", "ContainerResize", "ContainerStart"),
@@ -39,7 +40,7 @@ CHANGES = frozenset(
         *("ContainerPause", "ContainerUnpause", "ContainerAttach", "ContainerAttachWebsocket"),
         *("PutContainerArchive", "ContainerDelete", "ContainerExec", "ExecStart", "ExecResize"),
         *("ImageCreate", "ImageLoad", "ImagePrune", "ImagePush", "ImageTag", "ImageDelete", "ImageBuild"),
-        *("BuildPrune", "ImageCommit", "NetworkCreate", "NetworkPrune", "NetworkConnect"),
+        *("BuildPrune", "Session", "Grpc", "ImageCommit", "NetworkCreate", "NetworkPrune", "NetworkConnect"),
         *(
             "NetworkDisconnect",
             "NetworkDelete",
@@ -51,7 +52,7 @@ CHANGES = frozenset(
     )
 )
 
-WHOLE = ("Plugin", "GetPlugin", "Swarm", "Node", "Service", "Task", "Secret", "Config", "Session", "Grpc")
+WHOLE = ("Plugin", "GetPlugin", "Swarm", "Node", "Service", "Task", "Secret", "Config")
 """Operations whose names begin so are for callers without limits: they reach the machine, or cannot be read
 here."""
 
@@ -243,8 +244,6 @@ class Policy:
 
     def _ImageBuild(self, request: Request, body: dict[str, Any]) -> None:
         query = request.query
-        if self.confined and str(query.get("version") or "1") != "1":
-            raise Refused("BuildKit is not allowed: set DOCKER_BUILDKIT=0")
         if self.confined and query.get("cgroupparent"):
             raise Refused("a parent cgroup is not allowed")
         mode = str(query.get("networkmode") or "")

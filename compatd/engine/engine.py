@@ -7,6 +7,7 @@ from typing import Any
 
 from compatd.config import Config
 from compatd.engine import apparmor
+from compatd.engine.builder.buildkit.door import Door
 from compatd.engine.builder.running.runs import Runs
 from compatd.engine.builder.service import Builder
 from compatd.engine.containers import Containers
@@ -60,6 +61,7 @@ class Engine:
         self.containers.health.probe = Prober(self.execs, self.runtime)
         self.runs = Runs()
         self.builder = Builder(self)
+        self.buildkit = Door()
         self.usage = Usage(self.images, self.containers, self.volumes)
         self.system = System(
             config,

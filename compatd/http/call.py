@@ -42,6 +42,7 @@ class Call:
     operation, version: what is asked, by a client of which API version.
     path: names in the path. query: typed by apispec, defaults filled in.
     body: the decoded JSON body; None when the operation takes none.
+    access: the limits of the rule about the caller and whose things it makes, where the gate knows.
     view: what the client sees of an answer's value; of a stream's objects, None for one that is left out.
     gone: set when the client went away. A handler that streams or has upgraded the connection is cancelled
         then; another one goes on, so that no change stays half done (``abandonable`` overrides this).
@@ -53,6 +54,7 @@ class Call:
         "_headers",
         "_protocol",
         "abandonable",
+        "access",
         "body",
         "gone",
         "operation",
@@ -84,6 +86,7 @@ class Call:
         self.abandonable = False
         self.stream_open: Stream | None = None
         self.ticket: Any = None
+        self.access: tuple[frozenset[str], str] = (frozenset(), "")
         self.view: Callable[[Any], Any] | None = None
         self._protocol = protocol
         self._exchange = exchange
@@ -156,6 +159,14 @@ class Call:
             lines += "".join(f"{name}: {value}\r\n" for name, value in sorted(self._headers.items()))
         return await self._take_over(lines + "\r\n")
 
+    async def upgrade(self, protocol: str) -> Hijacked:
+        """Takes the connection over for another protocol, which a client may have begun without asking."""
+        if self._head.prior_knowledge:
+            return await self._take_over("")
+        return await self._take_over(
+            f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n"
+        )
+
     async def hijack_error(self, status: int, message: str) -> None:
         """Answers as the engine's attach does when it fails: a bare head, the text, and the end."""
         await self._take_over(
@@ -178,12 +189,13 @@ class Call:
         if self._exchange.request_body and not self._exchange.expecting_continue:
             await self._exchange.swallow()
         self._exchange.started = True
-        self._exchange.status = int(lines[9:12])
+        self._exchange.status = int(lines[9:12] or 101)
         self._exchange.upgrade_websocket = True
         protocol.hijacked = True
         self.abandonable = self.operation.id not in OUTLIVES_CLIENT
         protocol.server.hangups.watch(protocol)
-        await protocol.send(lines.encode("utf-8", "replace"))
+        if lines:
+            await protocol.send(lines.encode("utf-8", "replace"))
         return Hijacked(self, protocol)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sanic.http import Http, Stage
 
 from apispec.model import BadRequest
-from compatd.http.head import LIMIT, Head, Refused, end_of_head, parse
+from compatd.http.head import HTTP2, LIMIT, Head, Refused, end_of_head, http2, parse
 
 if TYPE_CHECKING:
     from compatd.http.protocol import Protocol
@@ -100,6 +100,10 @@ class Exchange(Http):
                 break
             start = max(0, len(buffer) - 3)
             await self._receive_more()
+        if buffer.startswith(HTTP2) and end == len(HTTP2):
+            self.request_bytes_left = 0
+            self.expecting_continue = False
+            return http2()  # and the bytes stay: they are HTTP/2's own
         head = parse(bytes(buffer[:end]))
         self.keep_alive = head.keep_alive
         self.request_bytes_left = 0

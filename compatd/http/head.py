@@ -31,6 +31,7 @@ class Head:
     """A parsed head.
 
     path: decoded, not cleaned. query: as it came. headers: lower-case names, several joined by ", ".
+    prior_knowledge: the client speaks HTTP/2 without having asked.
     minor: of the HTTP version (0 or 1). length: of the body in bytes, 0 without one; chunked excludes it.
     """
 
@@ -43,6 +44,7 @@ class Head:
         "method",
         "minor",
         "path",
+        "prior_knowledge",
         "query",
     )
 
@@ -52,6 +54,7 @@ class Head:
         self.query = query
         self.minor = minor
         self.headers = headers
+        self.prior_knowledge = False
         connection = headers.get("connection", "").lower()
         self.keep_alive = "close" not in connection if minor else "keep-alive" in connection
         self.chunked = False
@@ -63,6 +66,17 @@ class Head:
             self.chunked = True
         elif "content-length" in headers:
             self.length = _length(headers["content-length"])
+
+
+HTTP2 = b"PRI * HTTP/2.0"
+"""The head that a client's HTTP/2 begins with (RFC 9113, 3.4)."""
+
+
+def http2() -> Head:
+    """HTTP/2 with prior knowledge, as the request that the same client would have upgraded with."""
+    head = Head("POST", "/grpc", "", 1, {"connection": "Upgrade", "upgrade": "h2c", "host": ""})
+    head.prior_knowledge = True
+    return head
 
 
 def end_of_head(buffer: bytearray, start: int) -> tuple[int, int]:

@@ -73,8 +73,12 @@ class Hijacked:
             except ClientGone:
                 return b""
         buffer = protocol.recv_buffer
-        data = bytes(buffer[:n])
-        del buffer[:n]
+        if len(buffer) <= n:
+            data = bytes(buffer)
+            buffer.clear()
+        else:
+            data = bytes(buffer[:n])
+            del buffer[:n]
         return data
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any
-
-from h2.errors import ErrorCodes
+from typing import TYPE_CHECKING, Any
 
 from compatd.engine.builder.buildkit.wire.codec import DecodeError, Message
-from compatd.engine.builder.buildkit.wire.http2 import Connection
 from compatd.engine.builder.buildkit.wire.messages import Method, method
 from compatd.engine.builder.buildkit.wire.metadata import received, sent, timeout_text
 from compatd.engine.builder.buildkit.wire.status import Code, GrpcError, of_trailers
 from compatd.engine.builder.buildkit.wire.streams import (
+    CANCEL,
     BadMessage,
     ByteStream,
     ConnectionLost,
     Headers,
     Http2Stream,
 )
+
+if TYPE_CHECKING:
+    from compatd.engine.builder.buildkit.wire.http2 import Connection
 
 MAX_MESSAGE = 16 << 20  # bytes, as dockerd's (containerd's defaults)
 
@@ -82,7 +83,7 @@ class ClientStream:
             self.cancel()
             raise GrpcError(error.code, str(error)) from None
         except ConnectionLost as error:
-            code = Code.CANCELLED if self._stream.reset == ErrorCodes.CANCEL else Code.UNAVAILABLE
+            code = Code.CANCELLED if self._stream.reset == CANCEL else Code.UNAVAILABLE
             raise GrpcError(code, str(error)) from None
         if data is not None:
             return data
@@ -117,7 +118,7 @@ class ClientStream:
 
     def cancel(self) -> None:
         """Breaks the call off, unless it has ended."""
-        self._stream.break_off(ErrorCodes.CANCEL)
+        self._stream.break_off(CANCEL)
 
     async def __aenter__(self) -> ClientStream:
         return self
@@ -135,6 +136,8 @@ class GrpcClient:
     """Calls to the peer of a connection, while `run` runs. `ended` is set with the connection's end."""
 
     def __init__(self, stream: ByteStream, *, authority: str = "localhost") -> None:
+        from compatd.engine.builder.buildkit.wire.http2 import Connection  # h2 takes 20 ms to load
+
         self.ended = asyncio.Event()
         self._authority = authority
         self._changed: asyncio.Event = asyncio.Event()
@@ -153,14 +156,22 @@ class GrpcClient:
         self._connection.close()
 
     async def call(
-        self, path: str, *, metadata: Sent | None = None, timeout: float | None = None
+        self,
+        path: str,
+        *,
+        metadata: Sent | None = None,
+        timeout: float | None = None,
+        messages: type[Message] | None = None,
     ) -> ClientStream:
         """Begins a call of any kind: `async with await client.call(path) as call`.
 
         Waits while the peer takes no more calls. Raises GrpcError (UNAVAILABLE), KeyError for a path in no
-        table. timeout: seconds for all of it.
+        table. timeout: seconds for all of it. messages: what goes both ways where the table says otherwise
+        (FileSend/DiffCopy carries Packets when a folder is sent).
         """
         found = method(path)
+        if messages is not None:
+            found = found._replace(request=messages, response=messages)
         connection = self._connection
         while not connection.room_for_streams and not connection.lost and not connection.leaving:
             self._changed.clear()

@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any
-
-from h2.errors import ErrorCodes
+from typing import TYPE_CHECKING, Any
 
 from compatd.engine.builder.buildkit.wire.codec import DecodeError, Message
-from compatd.engine.builder.buildkit.wire.http2 import Connection
 from compatd.engine.builder.buildkit.wire.messages import Method, method
 from compatd.engine.builder.buildkit.wire.metadata import received, sent, timeout_seconds
 from compatd.engine.builder.buildkit.wire.status import Code, GrpcError, of_exception, trailers
 from compatd.engine.builder.buildkit.wire.streams import (
+    NO_ERROR,
     BadMessage,
     ByteStream,
     ConnectionLost,
     Headers,
     Http2Stream,
 )
+
+if TYPE_CHECKING:
+    from compatd.engine.builder.buildkit.wire.http2 import Connection
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class ServerStream:
         fields = trailers(error) + sent(self.trailers)
         self._stream.send_headers(fields if self._began else _HEAD + fields, end=True)
         if not self._stream.ended_in:
-            self._stream.break_off(ErrorCodes.NO_ERROR)
+            self._stream.break_off(NO_ERROR)
 
 
 Handler = Callable[[ServerStream], Awaitable[Message | None]]
@@ -120,6 +121,8 @@ class GrpcServer:
 
     async def serve(self, stream: ByteStream, peer: Any = None) -> None:
         """Serves until the connection ends, and its calls with it. `peer` is handed to the handlers."""
+        from compatd.engine.builder.buildkit.wire.http2 import Connection  # h2 takes 20 ms to load
+
         tasks: set[asyncio.Task[None]] = set()
 
         def begin(opened: Http2Stream) -> None:
@@ -146,7 +149,7 @@ class GrpcServer:
         head = dict(stream.headers)
         if head.get(":method") != "POST" or not head.get("content-type", "").startswith("application/grpc"):
             stream.send_headers([(":status", "415" if head.get(":method") == "POST" else "405")], end=True)
-            stream.break_off(ErrorCodes.NO_ERROR)
+            stream.break_off(NO_ERROR)
             return
         path = head.get(":path", "")
         known = self._handlers.get(path)
@@ -154,7 +157,7 @@ class GrpcServer:
             fields = trailers(_unknown(path, self._handlers))
             stream.send_headers(_HEAD + fields, end=True)
             if not stream.ended_in:
-                stream.break_off(ErrorCodes.NO_ERROR)
+                stream.break_off(NO_ERROR)
             return
         found, handler = known
         call = ServerStream(stream, found, peer, received(stream.headers))

@@ -7,14 +7,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from h2.errors import ErrorCodes
-
 if TYPE_CHECKING:
     from compatd.engine.builder.buildkit.wire.http2 import Connection
 
 WINDOW = 1 << 20  # bytes that a peer may send before it must be given room
 QUEUE = 1 << 20  # bytes of whole messages that wait before the peer gets no more room
 UNSENT = 512 << 10  # bytes of a connection unsent before senders wait
+
+NO_ERROR, CANCEL = 0, 8  # RFC 9113, 7
 
 _PART = 64  # bytes that a piece of a message takes beside its content
 
@@ -228,7 +228,7 @@ class Http2Stream:
             self.ended_out = True
             self.connection.end_stream(self.number)
 
-    def break_off(self, code: int = ErrorCodes.CANCEL) -> None:
+    def break_off(self, code: int = CANCEL) -> None:
         """RST_STREAM, unless both sides have ended; what has come is dropped."""
         if self.reset is None and not (self.ended_in and self.ended_out) and not self.connection.lost:
             self.connection.reset_stream(self.number, code)

@@ -1,4 +1,4 @@
-"""What goes with a status: moby/buildkit, solver/errdefs and util/stack; Google's Status; health checks."""
+"""What goes with a status: moby/buildkit, solver/errdefs and util/stack; and small things of others."""
 
 TABLE = {
     "errdefs": {
@@ -29,6 +29,10 @@ TABLE = {
     "google.protobuf": {
         "Any": "1 type_url string, 2 value bytes",
         "Timestamp": "1 seconds int64, 2 nanos int32",
+    },
+    "opentelemetry.proto.collector.trace.v1": {
+        "ExportTraceServiceRequest": "",
+        "ExportTraceServiceResponse": "",
     },
     "grpc.health.v1": {
         "HealthCheckRequest": "1 service string",

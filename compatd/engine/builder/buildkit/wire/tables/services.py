@@ -51,12 +51,20 @@ SERVICES = {
         "CheckAgent": "CheckAgentRequest > CheckAgentResponse",
         "ForwardAgent": "stream BytesMessage > stream BytesMessage",
     },
+    "containerd.services.content.v1.Content": {
+        "Info": "InfoRequest > InfoResponse",
+        "Read": "ReadContentRequest > stream ReadContentResponse",
+        "Write": "stream WriteContentRequest > stream WriteContentResponse",
+    },
     "moby.upload.v1.Upload": {
         "Pull": "stream BytesMessage > stream BytesMessage",
     },
     "moby.exporter.v1.Exporter": {
         "FindExporters": "FindExportersRequest > FindExportersResponse",
         "FinalizeExport": "FinalizeExportRequest > FinalizeExportResponse",
+    },
+    "opentelemetry.proto.collector.trace.v1.TraceService": {
+        "Export": "ExportTraceServiceRequest > ExportTraceServiceResponse",
     },
     "grpc.health.v1.Health": {
         "Check": "HealthCheckRequest > HealthCheckResponse",

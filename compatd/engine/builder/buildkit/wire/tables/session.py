@@ -33,6 +33,18 @@ TABLE = {
         "FinalizeExportRequest": "1 exporter_response string>string",
         "FinalizeExportResponse": "",
     },
+    "containerd.services.content.v1": {
+        "Info": "1 digest string, 2 size int64",
+        "InfoRequest": "1 digest string",
+        "InfoResponse": "1 info Info",
+        "ReadContentRequest": "1 digest string, 2 offset int64, 3 size int64",
+        "ReadContentResponse": "1 offset int64, 2 data bytes",
+        "WriteContentRequest": """
+            1 action enum, 2 ref string, 3 total int64, 4 expected string, 5 offset int64, 6 data bytes,
+            7 labels string>string
+        """,
+        "WriteContentResponse": "1 action enum, 4 offset int64, 5 total int64, 6 digest string",
+    },
     "fsutil.types": {
         "Stat": """
             1 path string, 2 mode uint32, 3 uid uint32, 4 gid uint32, 5 size int64, 6 modTime int64,
