@@ -15,6 +15,7 @@ from runtime.storage.changes import shut_in
 from runtime.storage.memory import keep_freed
 from runtime.storage.packer import PIECE, Output, Packer
 from runtime.storage.recipe import Writer
+from runtime.storage.tarwriter import END
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Hashing(Output):
     """Takes the tar, keeps its digest, and writes the recipe."""
 
     def __init__(self, recipe: Writer) -> None:
+        super().__init__(-1)
         self._recipe = recipe
         self._digest = hashlib.sha256()
         self.size = 0
@@ -50,6 +52,10 @@ class Hashing(Output):
         if size:
             self._recipe.payload(self.path, 0, size)
         self.size += size
+
+    def end(self) -> None:
+        """The two zero blocks."""
+        self.write(END)
 
     @property
     def digest(self) -> str:

@@ -9,6 +9,9 @@ from compatd.engine import timestamps
 Json = dict[str, Any]
 
 REGULAR, LOCAL, MOUNT = "regular", "source.local", "exec.cachemount"
+IMAGE = "image"
+"""Of the classic builder: the cache is an image, and is no record for the API."""
+
 GIT, INTERNAL, FRONTEND = "source.git.checkout", "internal", "frontend"
 TYPES = (REGULAR, LOCAL, MOUNT, GIT, INTERNAL, FRONTEND)
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from compatd.engine.builder import graph
-from compatd.engine.builder.bases import Base
+from compatd.engine.builder.bases import Auth, Base
+from compatd.engine.builder.context import Context
 from compatd.engine.builder.dockerfile.ignore import Matcher
 from compatd.engine.images.model import Layer
 from compatd.engine.images.platform import Platform
 
 Json = dict[str, Any]
 
-Context = Any  # compatd.engine.builder.context.Context
 CLASSIC, BUILDKIT = "classic", "buildkit"
 NETWORK_HOST, INSECURE = "network.host", "security.insecure"
 
@@ -79,7 +79,7 @@ class BuildRequest:
     hostname: str = ""
     secrets: Secrets | None = None
     ssh: Ssh | None = None
-    auth: "Auth | None" = None
+    auth: Auth | None = None
     cache_from: Sequence[CacheSource] = ()
     door: str = BUILDKIT
     every_stage: bool = False
@@ -87,13 +87,6 @@ class BuildRequest:
     source_date_epoch: int | None = None  # seconds
     limits: Any = None
     check_only: bool = False  # stop behind the build checks
-
-
-class Auth(Protocol):
-    """Credentials for pulling bases."""
-
-    async def credentials(self, host: str) -> dict[str, str]:
-        """Fields as `images.pull`'s auth; {} for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +137,7 @@ class BuildResult:
     def close(self) -> None:
         """Let the layers go: the images made of them (and the cache) hold them now."""
         if self.pins is not None:
-            self.pins.release()
+            self.pins.close()
             self.pins = None
 
     async def __aenter__(self) -> "BuildResult":

@@ -35,6 +35,7 @@ class Index:
         self.layers: dict[str, Layer] = {}
         self._pins: Counter[str] = Counter()
         self.held: Callable[[], Iterable[str]] = self._held_by_documents
+        self.holders: list[Callable[[], Iterable[str]]] = []  # of layers, besides containers
 
     # Start -------------------------------------------------------------------------------------------------
 
@@ -120,6 +121,8 @@ class Index:
         gone = [chain for chain in reversed(chain_ids) if chain not in used and chain in self.layers]
         if gone:
             held = set(self.held())
+            for holder in self.holders:
+                held.update(holder())
             gone = [chain for chain in gone if chain not in held]
         if not gone:
             return []

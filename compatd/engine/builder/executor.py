@@ -1,0 +1,234 @@
+"""One build for one platform: stages side by side, their steps one after another, each cached or carried
+out.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from compatd.engine.builder import cachekeys, finishing, planning, steps
+from compatd.engine.builder.bases import Base, Bases
+from compatd.engine.builder.board import Board
+from compatd.engine.builder.context import Context
+from compatd.engine.builder.errors import BuildError
+from compatd.engine.builder.intermediate import Intermediate, Numbers
+from compatd.engine.builder.planning import Program
+from compatd.engine.builder.progress import Observer, Vertex
+from compatd.engine.builder.records import REGULAR, Record
+from compatd.engine.builder.request import CLASSIC, BuildRequest, PlatformResult, StepRecord
+from compatd.engine.builder.stand import Stand
+from compatd.engine.builder.state import Step
+from compatd.engine.errors import EngineError
+from compatd.engine.images.index import Pins
+from compatd.engine.images.model import Layer
+from compatd.engine.images.platform import Platform
+from compatd.engine.images.together import together
+
+if TYPE_CHECKING:
+    from compatd.engine.builder.service import Builder
+
+Json = dict[str, Any]
+
+
+class Execution:
+    """`run` once. `pins` keep the layers; they are the caller's."""
+
+    def __init__(
+        self, builder: "Builder", request: BuildRequest, platform: Platform, observer: Observer, pins: Pins
+    ) -> None:
+        self.builder, self.request, self.platform, self.pins = builder, request, platform, pins
+        self.observer = observer
+        self.board = Board(observer, str(platform))
+        self.bases = Bases(builder.engine.images, self.board, pins, pull=request.pull, auth=request.auth)
+        self.program: Program
+        self._stages: dict[int, asyncio.Task[Stand]] = {}
+        self._classic: Intermediate | None = None
+        self._context: asyncio.Task[Context] | None = None
+
+    async def run(self) -> PlatformResult:
+        """Raises DockerfileError, BuildError, EngineError; what was begun has ended then."""
+        try:
+            self.program = await planning.prepare(self.request, self.platform, self.bases, self.pins)
+            if self.request.door == CLASSIC:
+                self._classic = Intermediate(self, Numbers(self.program, self.program.arguments))
+            if self.program.wants_context and self.request.context:
+                self._context = asyncio.ensure_future(self.request.context.load(self.program.paths))
+            for index in self.program.order:
+                self._stages[index] = asyncio.ensure_future(self._stage(index))
+            await together(self._stages.values())
+            target = self.program.plan.target
+            return self._result(self._stages[target].result())
+        finally:
+            if self._context:
+                self._context.cancel()
+                await asyncio.gather(self._context, return_exceptions=True)
+            await self.bases.close()
+
+    def _result(self, stand: Stand) -> PlatformResult:
+        if stand.context:
+            raise BuildError("the target is a context of files, and no image")
+        found = finishing.result(
+            self.program, self.request, stand, self.platform, self.diff_ids(stand.chain_ids)
+        )
+        if self._classic is None:
+            return found
+        image = self.builder.engine.images.index.images.get(stand.image)
+        if image is None:
+            raise EngineError("No image was generated. Is your Dockerfile empty?")
+        return replace(found, image=image.id, config=image.raw.encode())
+
+    def diff_ids(self, chain_ids: Sequence[str]) -> list[str]:
+        """Of these layers, which are pinned."""
+        layers = self.builder.engine.images.index.layers
+        return [layers[chain_id].diff_id for chain_id in chain_ids]
+
+    # Stages ------------------------------------------------------------------------------------------------
+
+    async def _stage(self, index: int) -> Stand:
+        stage = self.program.plan.stages[index]
+        stand = await self._begin(index)
+        if self._classic:
+            await self._classic.begin(index, stand)
+        at = 0
+        for step in self.program.steps[index]:
+            at += not step.triggered
+            try:
+                stand = await self._step(index, 0 if step.triggered else at, step, stand)
+            except BuildError as error:
+                error.locations = error.locations or [step.instruction.lines]
+                raise
+        return replace(stand, state=self.program.states[index]) if stage.declared else stand
+
+    async def _begin(self, index: int) -> Stand:
+        stage = self.program.plan.stages[index]
+        if stage.parent is not None:
+            return await asyncio.shield(self._stages[stage.parent])
+        origin = self.program.origins[index]
+        state = self.program.states[index]
+        if isinstance(origin, Context):
+            return Stand("", context=origin, state=state)
+        if origin is None:
+            return Stand(cachekeys.base_key((), self.platform), state=state)
+        return self._on_base(index, origin)
+
+    def _on_base(self, index: int, base: Base) -> Stand:
+        several = self.request.options.several_platforms
+        title = planning.from_title(self.program, self.program.plan.stages[index], base, several=several)
+        vertex = self.board.vertex(title, ())
+        key = cachekeys.base_key(base.chain_ids, base.platform)
+        record = ""
+        with self.board.running(vertex):
+            if self.request.door != CLASSIC:
+                name = cachekeys.record_key(key, ())
+                found = self.builder.cache.find(name)
+                vertex.cached = found is not None
+                if found is None:
+                    found = self.builder.cache.put(
+                        Record(name, REGULAR, base.description, base.chain_ids, key)
+                    )
+                else:
+                    self.builder.cache.use(found)
+                record = found.id
+        times = finishing.known_times(base.document)
+        step = StepRecord(key, (), base.chain_ids[-1] if base.chain_ids else None, base.description,
+                          vertex.digest, kind="from")  # fmt: skip
+        return Stand(
+            key, base.chain_ids, len(times), times, None, record, vertex.digest, base.image, (step,), (base,)
+        )
+
+    async def _place(self, stage: int | None) -> tuple[Context | Any, Stand | None]:
+        """Where a source's files are, and the stage that it is."""
+        if stage is not None:
+            stand = await asyncio.shield(self._stages[stage])
+            return stand.place, stand
+        if self._context is None:
+            return None, None
+        return await asyncio.shield(self._context), None
+
+    # Steps -------------------------------------------------------------------------------------------------
+
+    async def _step(self, index: int, at: int, step: Step, stand: Stand) -> Stand:
+        if not step.layer:
+            if self._classic:
+                return await self._classic.step(index, at, step, stand, None)
+            return stand.after(step.state)
+        found = [await self._place(source.stage) for source in step.sources]
+        sources = [one for _, one in found if one is not None]
+        places = [place for place, _ in found]
+        action = steps.make(self.builder, self.request, step, places, stand.chain_ids)
+        inputs = [stand.vertex, *(one.vertex for one in sources)]
+        vertex = self.board.vertex(step.title, inputs, index, len(stand.times), list(stand.chain_ids[-1:]))
+        bases = (*stand.bases, *(base for one in sources for base in one.bases))
+        stand = replace(stand, bases=tuple(dict.fromkeys(bases)))
+        try:
+            if self._classic:
+                return await self._classic.step(index, at, step, stand, action)
+            with self.board.running(vertex):
+                return await self._carry(index, step, stand, action, vertex, sources)
+        finally:
+            await action.close()
+
+    async def _carry(
+        self, index: int, step: Step, stand: Stand, action: steps.Action, vertex: Vertex, sources: list[Stand]
+    ) -> Stand:
+        key = await action.key(stand.key)
+        name = cachekeys.record_key(key, stand.chain_ids)
+        fresh = self.fresh(index)
+        async with self.builder.cache.alone(name):
+            record = None if fresh else self.builder.cache.find(name)
+            if record is not None:
+                vertex.cached = True
+                self.builder.cache.use(record)
+            else:
+                layer, made = await self._imported(key, stand), time.time_ns()
+                vertex.cached = layer is not None
+                layer = layer or await self.make(action, stand, vertex)
+                assert layer is not None
+                parents = tuple(one for one in (stand.record, *(s.record for s in sources)) if one)
+                chain_ids = (*stand.chain_ids, layer.chain_id)
+                record = self.builder.cache.put(
+                    Record(name, REGULAR, action.description, chain_ids, key, parents, layer.size,
+                           created=made, history=made)
+                )  # fmt: skip
+            for chain_id in record.chain_ids:
+                self.pins.add(chain_id)
+        done = StepRecord(
+            key, (stand.key, *(one.key for one in sources)), record.chain_ids[-1], action.description,
+            vertex.digest, record.history, vertex.cached, step.kind,
+        )  # fmt: skip
+        stand = stand.after(step.state, record.history)
+        known = {one.key: one for one in (*stand.steps, *(s for one in sources for s in one.steps), done)}
+        return replace(stand, key=key, chain_ids=record.chain_ids, record=record.id, vertex=vertex.digest,
+                       steps=tuple(known.values()))  # fmt: skip
+
+    def fresh(self, index: int) -> bool:
+        """Whether the stage's steps are to be done anew."""
+        asked = self.request.no_cache
+        return asked if isinstance(asked, bool) else self.program.plan.stages[index].name in asked
+
+    async def _imported(self, key: str, stand: Stand) -> Layer | None:
+        for source in self.request.cache_from:
+            layer = await source.find(key, stand.chain_ids)
+            if layer is not None:
+                self.pins.add(layer.chain_id)
+                return layer
+        return None
+
+    async def make(
+        self, action: steps.Action, stand: Stand, vertex: Vertex, *, keep_empty: bool = True
+    ) -> Layer | None:
+        """Carry out a step on a snapshot; its layer, or None where it is empty and not to be kept."""
+
+        async def output(stream: int, data: bytes) -> None:
+            await self.board.log(vertex, stream, data)
+
+        snapshots = self.builder.snapshots
+        async with self.builder.slots:
+            snapshot = await snapshots.create(stand.chain_ids)
+            try:
+                await action.do(snapshot, output)
+                return await snapshots.commit(snapshot, self.pins, keep_empty=keep_empty)
+            finally:
+                snapshots.discard(snapshot)

@@ -1,0 +1,203 @@
+"""From the text of a Dockerfile to the steps of all stages that are needed; bases are fetched on the way."""
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from compatd.engine.builder import graph
+from compatd.engine.builder.bases import Base, Bases
+from compatd.engine.builder.context import Context
+from compatd.engine.builder.dockerfile import instructions as i
+from compatd.engine.builder.dockerfile import lint
+from compatd.engine.builder.dockerfile.errors import DockerfileError
+from compatd.engine.builder.dockerfile.parser import parse
+from compatd.engine.builder.errors import BuildError
+from compatd.engine.builder.evaluate import evaluate
+from compatd.engine.builder.graph import Plan, PlannedStage
+from compatd.engine.builder.request import CLASSIC, BuildRequest
+from compatd.engine.builder.scope import SCRATCH
+from compatd.engine.builder.state import PATH, State, Step
+from compatd.engine.errors import EngineError
+from compatd.engine.images.index import Pins
+from compatd.engine.images.platform import Platform
+from compatd.engine.images.together import together
+
+Origin = Base | Context | None
+"""What a stage without a parent stands on; None: scratch."""
+
+
+@dataclass(slots=True)
+class Program:
+    """Everything that is known before the first step runs. `order`: needed stages, each after its needs."""
+
+    plan: Plan
+    order: list[int]
+    arguments: int = 0  # ARG instructions before the first FROM
+    origins: dict[int, Origin] = field(default_factory=dict)
+    steps: dict[int, list[Step]] = field(default_factory=dict)
+    states: dict[int, State] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> list[str] | None:
+        """The paths of the build context that steps read; None: all of it. No step: []."""
+        found: set[str] = set()
+        for steps in self.steps.values():
+            for step in steps:
+                found.update(_context_paths(step))
+        return None if found & {"/", "", "."} else sorted(found)
+
+    @property
+    def wants_context(self) -> bool:
+        """Whether any step reads the build context."""
+        return any(
+            source.stage is None
+            for steps in self.steps.values()
+            for step in steps
+            for source in _reading(step)
+        )
+
+
+def _reading(step: Step) -> list[graph.Source]:
+    """The sources that a step takes files from: not those of mounts that begin empty."""
+    one = step.instruction
+    if isinstance(one, i.Run):
+        pairs = zip(one.mounts, step.sources, strict=False)
+        return [source for mount, source in pairs if mount.type == "bind" or mount.source_stage]
+    if isinstance(one, i.Transfer) and not any(map(_local, one.sources)):
+        return []
+    return list(step.sources)
+
+
+def _local(source: str) -> bool:
+    from compatd.engine.builder.sources import kind
+
+    return kind(source) == "local"
+
+
+def _context_paths(step: Step) -> list[str]:
+    one = step.instruction
+    if isinstance(one, i.Transfer):
+        return (
+            [] if not step.sources or step.sources[0].stage is not None else list(filter(_local, one.sources))
+        )
+    if isinstance(one, i.Run):
+        pairs = zip(one.mounts, step.sources, strict=False)
+        return [
+            mount.source or "/" for mount, source in pairs if mount.type == "bind" and source.stage is None
+        ]
+    return []
+
+
+async def prepare(request: BuildRequest, platform: Platform, bases: Bases, pins: Pins) -> Program:
+    """Raises DockerfileError, and EngineError for bases that cannot be had."""
+    options = replace(request.options, platform=platform, contexts=tuple(request.named))
+    program = await asyncio.to_thread(_plan, request, options)
+    seen: set[int] = set()
+    while new := [index for index in _needed(program.plan, request) if index not in seen]:
+        seen.update(new)
+        tasks = [
+            asyncio.ensure_future(_origin(program, index, request, bases, pins))
+            for index in new
+            if program.plan.stages[index].parent is None
+        ]
+        await together(tasks)
+        for index in new:
+            _trigger(program, index)
+    program.order = _needed(program.plan, request)
+    await asyncio.to_thread(_evaluate, program, request)
+    return program
+
+
+def _plan(request: BuildRequest, options: graph.Options) -> Program:
+    dockerfile = parse(request.dockerfile, request.name)
+    arguments = 0
+    for node in dockerfile.nodes:
+        if node.keyword.lower() == "from":
+            break
+        arguments += 1
+    return Program(graph.plan(dockerfile, options), [], arguments)
+
+
+def _needed(plan: Plan, request: BuildRequest) -> list[int]:
+    if not request.every_stage:
+        return plan.needed
+    order: list[int] = []
+    for index, stage in enumerate(plan.stages[: plan.target + 1]):
+        if stage.declared:
+            order += [one for one in replace(plan, target=index).needed if one not in order]
+    return order
+
+
+async def _origin(program: Program, index: int, request: BuildRequest, bases: Bases, pins: Pins) -> None:
+    stage = program.plan.stages[index]
+    platform = stage.platform or program.plan.platform
+    if stage.context:
+        found = await request.named[stage.context].resolve(platform)
+        if isinstance(found, Base):
+            for chain_id in found.chain_ids:
+                pins.add(chain_id)
+        program.origins[index] = found
+        return
+    if stage.base == SCRATCH:
+        program.origins[index] = None
+        return
+    try:
+        base = await bases.get(stage.base, platform)
+    except EngineError as error:
+        if request.door == CLASSIC:
+            raise
+        raise BuildError(f"{stage.base}: {error.message}", locations=[stage.lines]) from error
+    lint.check_platform(program.plan.linter, stage.base, str(platform), str(base.platform), stage.lines)
+    program.origins[index] = base
+
+
+def _trigger(program: Program, index: int) -> None:
+    stage = program.plan.stages[index]
+    triggers: Sequence[str] = ()
+    if stage.parent is not None:
+        triggers = program.plan.own_triggers(stage.parent)
+    else:
+        origin = program.origins[index]
+        if isinstance(origin, Base) and stage.declared:
+            triggers = origin.triggers
+    if triggers:
+        program.plan = program.plan.with_triggers(index, triggers)
+
+
+def _evaluate(program: Program, request: BuildRequest) -> None:
+    for index in program.order:
+        stage = program.plan.stages[index]
+        origin = program.origins.get(index)
+        base: State | Mapping[str, object] | None = None
+        if stage.parent is not None:
+            base = program.states[stage.parent]
+        elif isinstance(origin, Base):
+            base = origin.document
+        elif request.door == CLASSIC:
+            base = _classic_scratch(program.plan.platform)
+        steps, state = evaluate(program.plan, index, base, request.ignore)
+        program.steps[index], program.states[index] = steps, state
+    program.plan.linter.finish()
+
+
+def _classic_scratch(platform: Platform) -> dict[str, object]:
+    found: dict[str, object] = {"architecture": platform.architecture, "os": platform.os}
+    if platform.variant:
+        found["variant"] = platform.variant
+    return found | {"config": {"Env": [f"PATH={PATH}"]}}
+
+
+def from_title(program: Program, stage: PlannedStage, base: Base, *, several: bool) -> str:
+    """`[one 1/6] FROM docker.io/library/busybox:latest`: the line of a stage's base."""
+    if not stage.declared:
+        return f"FROM {base.title}"
+    steps = 1 + sum(isinstance(one.instruction, i.Run | i.Transfer | i.Workdir) for one in stage.instructions)
+    prefix = f"{stage.platform or program.plan.platform} " if several else ""
+    prefix += f"{stage.name} " if stage.name else ""
+    return f"[{prefix}{1:{int(1 + math.log10(steps))}}/{steps}] FROM {base.title}"
+
+
+def first_lines(error: DockerfileError) -> tuple[int, int]:
+    """Where it is wrong, or (0, 0)."""
+    return error.locations[0] if error.locations else (0, 0)
