@@ -22,7 +22,8 @@ class Mount(TypedDict, total=False):
     source: str
     options: list[str]
     lower: list[str]  # ours, with type `image`: its layers' folders, top first
-    subpath: str  # ours, with type `image`: what is mounted of it
+    subpath: str  # ours, with types `image` and `tree`: what is mounted of it
+    tree: Overlay  # ours, with type `tree`: what it is a part of
 
 
 class User(TypedDict, total=False):

@@ -1,9 +1,10 @@
 """The parent's side of a child on its way to execve, and the few words they exchange.
 
 Over a socket pair of packets. Child to parent: `H` (mounts are made, hooks may run; answered with `H`), `R`
-+ warnings (ready; with the console's master as SCM_RIGHTS), `E` + text (it failed and is gone), `U` + text
-(the same, for an unknown user: dockerd says that without a prefix). Parent to child: `G` (execve now). The
-socket is close-on-exec, so its end of file is the news that execve has happened.
++ warnings, and behind a 0 each of the mount points made (ready; with the console's master as SCM_RIGHTS), `E`
++ text (it failed and is gone), `U` + text (the same, for an unknown user: dockerd says that unprefixed).
+Parent to child: `G` (execve now). The socket is close-on-exec, so its end of file is the news that execve has
+happened.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def pair() -> tuple[_socket.socket, _socket.socket]:
 
 
 class Child:
-    """pid: in the host's pid namespace. warnings: what could not be done and was not insisted on."""
+    """pid: in the host's pid namespace. warnings: what could not be done and was not insisted on; made: mount
+    points that were made and are to be told (`options.STUB`), as paths in the root."""
 
     __slots__ = (
         "_before_pivot",
@@ -42,6 +44,7 @@ class Child:
         "_prefix",
         "_reaped",
         "console_master",
+        "made",
         "pid",
         "warnings",
     )
@@ -57,6 +60,7 @@ class Child:
         self.pid = pid
         self.console_master = -1
         self.warnings: list[str] = []
+        self.made: list[str] = []
         self._link = link
         self._prefix = prefix
         self._before_pivot = before_pivot
@@ -79,7 +83,9 @@ class Child:
             self._link.send(b"H")
             message = self._receive()
         if message[:1] == b"R":
-            self.warnings = message[1:].decode("utf-8", "surrogateescape").splitlines()
+            warnings, _, made = message[1:].decode("utf-8", "surrogateescape").partition("\0")
+            self.warnings = warnings.splitlines()
+            self.made = made.split("\0") if made else []
             return
         raise self._failed(message)
 
@@ -142,8 +148,10 @@ class Child:
             pass
 
 
-def send_ready(link: _socket.socket, warnings: list[str], master: int) -> None:
-    data = b"R" + "\n".join(warnings).encode("utf-8", "surrogateescape")[:_MAX_TEXT]
+def send_ready(link: _socket.socket, warnings: list[str], master: int, made: list[str] | None = None) -> None:
+    text = "\n".join(warnings)
+    text = "\0".join([text[: _MAX_TEXT // 2], *made]) if made else text
+    data = b"R" + text.encode("utf-8", "surrogateescape")[:_MAX_TEXT]
     if master >= 0:
         rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, master.to_bytes(4, sys.byteorder))
         link.sendmsg([data], [rights])

@@ -84,7 +84,8 @@ class Bind(_Mount):
             raise StepError(f"stat {self.source}: {reason(error)}") from None
         folder = os.fstat(tree).st_mode & 0o170000 == 0o040000
         _refuse_in_proc(road.rootfs + self.destination, self.destination, tree)
-        target = paths.ensure(road.root, self.destination, folder=folder)
+        made = road.made if options.stub else None
+        target = paths.ensure(road.root, self.destination, folder=folder, made=made)
         self._check_target(road, target, tree)
         if folder != (os.fstat(target).st_mode & 0o170000 == 0o040000):
             raise NotADirectoryError(20, os.strerror(20))  # the kernel says EINVAL to move_mount
@@ -196,7 +197,8 @@ class Filesystem(_Mount):
         (CVE-2019-19921, CVE-2023-27561, CVE-2026-41579)."""
         strict = self.kind in ("proc", "sysfs") or f"{self.destination}/".startswith("/dev/")
         try:
-            target = paths.ensure(road.root, self.destination, folder=True, follow=not strict)
+            made = road.made if self.options.stub else None
+            target = paths.ensure(road.root, self.destination, folder=True, follow=not strict, made=made)
             if os.fstat(target).st_mode & 0o170000 == 0o040000:
                 return target
         except (NotADirectoryError, OSError) as error:

@@ -62,20 +62,22 @@ PROPAGATION = {
 # An option of ours, not OCI's: a folder of a volume is mounted, and who writes to the volume may put a link
 # in its place after the path was looked at.
 WITHIN = "x-compat.within="
+# Another: what the mount point is made of is told to who starts the container, and taken away afterwards.
+STUB = "x-compat.stub"
 
 
 class MountOptions:
     """flags: MS_*; set/clear: MOUNT_ATTR_* of the mount itself; rset/rclear: of the whole tree (`rro` …);
     propagation: MS_* in the given order; data: what the filesystem itself gets; copyup: `tmpcopyup`;
-    within: the folder that a bind's source must not lead out of, by no link (ours, see WITHIN)."""
+    within: the folder that a bind's source must not lead out of, by no link; stub (both ours): see STUB."""
 
-    __slots__ = ("clear", "copyup", "data", "flags", "propagation", "rclear", "rset", "set", "within")
+    __slots__ = ("clear", "copyup", "data", "flags", "propagation", "rclear", "rset", "set", "stub", "within")
 
     def __init__(self) -> None:
         self.flags = self.set = self.clear = self.rset = self.rclear = 0
         self.propagation: list[int] = []
         self.data: list[str] = []
-        self.copyup = False
+        self.copyup = self.stub = False
         self.within = ""
 
     @property
@@ -104,6 +106,8 @@ def parse(options: Iterable[str]) -> MountOptions:
                 result.rset |= attribute
         elif option in ("rrelatime", "rnorelatime"):  # the mode whose bits are all zero
             result.rclear |= s.MOUNT_ATTR_ATIME_MASK
+        elif option == STUB:
+            result.stub = True
         elif option == "tmpcopyup":
             result.copyup = True
         elif option.startswith(WITHIN):

@@ -20,11 +20,20 @@ def open_in(root: int, path: str, flags: int = s.O_PATH, *, follow: bool = True)
     return s.openat2(root, path, flags, _RESOLVE if follow else _RESOLVE | s.RESOLVE_NO_SYMLINKS)
 
 
-def ensure(root: int, path: str, *, folder: bool, mode: int = 0o755, follow: bool = True) -> int:
+def ensure(
+    root: int,
+    path: str,
+    *,
+    folder: bool,
+    mode: int = 0o755,
+    follow: bool = True,
+    made: list[str] | None = None,
+) -> int:
     """O_PATH fd of `path` in `root`; what is missing is made, one component at a time, on fds.
 
     `folder=False` makes an empty file at the end. A symlink that points nowhere is made to point somewhere
-    (as runc's securejoin does) unless `follow` is false. Raises OSError.
+    (as runc's securejoin does) unless `follow` is false. `made` gets what is made, as it was reached: parents
+    first, no links in it, below the root's own path. Raises OSError.
     """
     try:
         return open_in(root, path, follow=follow)
@@ -38,8 +47,8 @@ def ensure(root: int, path: str, *, folder: bool, mode: int = 0o755, follow: boo
         try:
             while done < len(parts):
                 last = done == len(parts) - 1
-                made = _make(base, parts[done], folder or not last, mode)
-                if not made:
+                new = _make(base, parts[done], folder or not last, mode)
+                if not new:
                     target = _readlink(base, parts[done])
                     if target is not None:
                         links += 1
@@ -50,6 +59,8 @@ def ensure(root: int, path: str, *, folder: bool, mode: int = 0o755, follow: boo
                         break
                 flags = s.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC | (0 if last else os.O_DIRECTORY)
                 following = os.open(parts[done], flags, dir_fd=base)
+                if new and made is not None:
+                    made.append(os.readlink(f"/proc/self/fd/{following}"))
                 os.close(base)
                 base = following
                 done += 1

@@ -28,7 +28,7 @@ from runtime.init.rootfs import (
     ReadonlyRoot,
     RootPropagation,
 )
-from runtime.init.sources import ImageMount
+from runtime.init.sources import ImageMount, TreeMount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ def mount_operation(mount: Mount, *, cgroup_namespace: bool) -> Operation:
     if kind == "image" and "lower" in mount:
         parsed.flags |= s.MS_BIND
         return ImageMount(source, destination, parsed, mount["lower"], mount.get("subpath", ""))
+    if kind == "tree" and "tree" in mount:
+        parsed.flags |= s.MS_BIND
+        return TreeMount(source, destination, parsed, mount["tree"], mount.get("subpath", ""))
     if parsed.bind or kind == "bind":
         parsed.flags |= s.MS_BIND
         return Bind(source, destination, parsed)

@@ -16,10 +16,11 @@ class Road:
     """The state of one child on its way to execve.
 
     rootfs: the root's path before pivot_root; root: its O_PATH fd once mounted; console: pty slave or None;
-    warnings: texts for the log, sent to the parent with the ready message.
+    warnings: texts for the log, sent to the parent with the ready message; made: mount points that were not
+    there, as paths in the root, of those mounts that want them told.
     """
 
-    __slots__ = ("cgroup", "console", "console_master", "devnull", "root", "rootfs", "warnings")
+    __slots__ = ("cgroup", "console", "console_master", "devnull", "made", "root", "rootfs", "warnings")
 
     def __init__(self, rootfs: str, cgroup: Cgroup | None, console: int | None) -> None:
         self.rootfs = rootfs
@@ -29,6 +30,7 @@ class Road:
         self.console_master = -1
         self.devnull = -1
         self.warnings: list[str] = []
+        self.made: list[str] = []
 
     def open(self, path: str, flags: int = s.O_PATH, *, follow: bool = True) -> int:
         return paths.open_in(self.root, path, flags, follow=follow)

@@ -16,7 +16,12 @@ from runtime.init.options import MountOptions
 from runtime.init.road import Road
 from runtime.init.rootfs import OverlayRoot
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runtime.spec import Overlay
+
 _EXDEV = 18
+_RESOLVE = s.RESOLVE_IN_ROOT | s.RESOLVE_NO_MAGICLINKS
 
 
 def open_below(root: int, path: str) -> int:
@@ -71,3 +76,45 @@ class ImageMount(Bind):
         tree = layers_tree(self.lower, self.subpath, road.rootfs)
         s.mount_setattr(tree, set=s.MOUNT_ATTR_RDONLY)
         return tree
+
+
+class TreeMount(Bind):
+    """Files of a tree, or a path inside of it, on a container path: mounts of type `tree`, which is ours.
+
+    The tree is a folder of the host (`flat`), or layers (`lower`, top first) with or without something to
+    write to (`upper`, `work`). The path is looked up as if the tree were the root: links in it lead nowhere
+    else, neither to the host (CVE-2024-1753) nor to another container's files (CVE-2024-9407).
+    """
+
+    __slots__ = ("subpath", "tree_plan")
+
+    def __init__(
+        self, source: str, destination: str, options: MountOptions, plan: Overlay, subpath: str
+    ) -> None:
+        super().__init__(source, destination, options)
+        self.tree_plan = plan
+        self.subpath = subpath
+
+    def describe(self) -> str:
+        return f"{self.subpath or '/'} of the tree {self.source} on {self.destination}"
+
+    def open_source(self, road: Road, flags: int) -> int:
+        if "flat" in self.tree_plan:
+            root = os.open(self.tree_plan["flat"], s.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            return self._below(root, flags)
+        place = Road(road.rootfs, None, None)
+        OverlayRoot(self.tree_plan).run(place)
+        try:
+            return self._below(place.root, s.OPEN_TREE_CLONE)
+        finally:
+            s.umount(road.rootfs, s.MNT_DETACH)
+
+    def _below(self, root: int, flags: int) -> int:
+        try:
+            below = s.openat2(root, self.subpath or ".", s.O_PATH, _RESOLVE)
+            try:
+                return s.open_tree(below, b"", flags)
+            finally:
+                os.close(below)
+        finally:
+            os.close(root)

@@ -207,7 +207,8 @@ def _child(
             operation.run(road)
         prefix = PREFIX
         program = prepare(road, process, stdio, DURING_INIT)
-        link_.send_ready(link, road.warnings, road.console_master)
+        made = [path[len(road.rootfs) :] for path in road.made]
+        link_.send_ready(link, road.warnings, road.console_master, made)
         if not by_fifo:
             if not link.recv(1):
                 os._exit(1)  # the parent is gone: nobody would look after the container

@@ -141,7 +141,7 @@ def start_container(
         oom = cgroup.oom_fd()
         if oom >= 0:
             fds["oom"] = oom
-        _write_state(bundle, child.pid)
+        _write_state(bundle, child.pid, getattr(child, "made", []))
         child.go()
         if hooks:
             hooks.started(child.pid)
@@ -256,14 +256,16 @@ def _open_names(plan: dict[str, Any] | None, netns: int, pid: int) -> None:
         raise StartError(f"failed to set up container networking: {error}") from error
 
 
-def _write_state(bundle: str, pid: int) -> None:
+def _write_state(bundle: str, pid: int, made: list[str]) -> None:
     shim = os.getppid()
-    state = {
+    state: dict[str, Any] = {
         "pid": pid,
         "start_time": files.start_time(pid),
         "shim": shim,
         "shim_start_time": files.start_time(shim),
     }
+    if made:
+        state["made"] = made
     files.write_json(os.path.join(bundle, "state.json"), state)
 
 

@@ -32,7 +32,7 @@ def write_bundle(containers: "Containers", container: Container, plan: Json) -> 
     """
     folder = containers.runtime.bundle(container.id)
     (folder / "rootfs").mkdir(parents=True, exist_ok=True)
-    spec = build_spec(container, _surroundings(containers, container, folder))
+    spec = build_spec(container, surroundings(containers, container, folder))
     (folder / "config.json").write_bytes(orjson.dumps(spec))
     if relays := plan.get("relays"):
         # Beside, for it can be long, and the shim itself need not know it.
@@ -41,7 +41,8 @@ def write_bundle(containers: "Containers", container: Container, plan: Json) -> 
     (folder / "shim.json").write_bytes(orjson.dumps(shim_config(containers, container, plan)))
 
 
-def _surroundings(containers: "Containers", container: Container, folder: Path) -> Surroundings:
+def surroundings(containers: "Containers", container: Container, folder: Path) -> Surroundings:
+    """What the spec of a container depends on besides itself; `folder` is its bundle. Raises EngineError."""
     config = containers.config
     security = parse_security_options(
         container.host_config["SecurityOpt"], no_new_privileges=config.no_new_privileges

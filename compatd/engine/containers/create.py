@@ -51,7 +51,7 @@ async def create(
     reference = config["Image"]
     if not platform and reference:
         containers.images.resolve(reference)
-    _adapt(containers, host)
+    adapt(containers, host)
     image = containers.images.resolve(reference) if reference else None
     image_config = image.config if image else {}
     if platform and image:
@@ -80,7 +80,8 @@ def _check(containers: "Containers", config: Json, host: Json) -> list[str]:
     return warnings
 
 
-def _adapt(containers: "Containers", host: Json) -> None:
+def adapt(containers: "Containers", host: Json) -> None:
+    """Fill in what the daemon says where the HostConfig does not. Raises InvalidParameter."""
     v2 = containers.info.cgroup_v2
     hostconfig.fill_host_defaults(
         host,

@@ -131,6 +131,7 @@ class Container:
         self.linked_hosts: list[tuple[str, str]] = []
         self.started_once = False
         self.removed = False
+        self.hidden = False  # no container for the API: a build's RUN
         self.stop_waiters: list[asyncio.Future[tuple[int, str]]] = []
         self.remove_waiters: list[asyncio.Future[tuple[int, str]]] = []
         self.pending: list[Any] = []

@@ -53,6 +53,11 @@ def explain(text: str) -> tuple[int, EngineError]:
     return _UNKNOWN, EngineError(text)
 
 
+def creation_failed(text: str, runtime: str = _RUNC) -> tuple[int, EngineError]:
+    """What the runtime says of a container that it could not start, as `explain`; `runtime`: its own name."""
+    return explain(f"{_PREFIX}{runtime}{text}: unknown")
+
+
 async def start_by_hand(containers: "Containers", container: Container) -> None:
     """Start on a client's request. Raises NotModified, Conflict, and what `start` raises."""
     state = container.state
@@ -161,7 +166,7 @@ def _translate(containers: "Containers", container: Container, error: RuntimeErr
     chosen = find_runtime(container.host_config["Runtime"], containers.config.runtimes)
     # runc names itself in what it says; ours says the same, and others speak for themselves.
     own = "" if chosen and "runc" not in Path(chosen["path"]).name else _RUNC
-    code, translated = explain(f"{_PREFIX}{own}{text}: unknown")
+    code, translated = creation_failed(text, own)
     container.state.exit_code = code
     return translated
 

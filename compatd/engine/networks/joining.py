@@ -111,6 +111,7 @@ class Joining:
             driver=network.driver,
             request=dict(kept),
             dns_names=list(kept.get("DNSNames") or ()),
+            hidden=bool(getattr(container, "hidden", False)),
         )
         if network.driver == "bridge":
             endpoint.exposed = [ports.normal_key(k) for k in container.config.get("ExposedPorts") or {}]

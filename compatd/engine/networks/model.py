@@ -168,6 +168,7 @@ class Endpoint:
     publications: list[Publication] = dataclasses.field(default_factory=list)
     request: Json = dataclasses.field(default_factory=dict)  # the client's EndpointSettings
     dns_names: list[str] = dataclasses.field(default_factory=list)
+    hidden: bool = False  # of a build's RUN: no events tell of it
 
     @property
     def host_name(self) -> str:

@@ -131,14 +131,17 @@ class ResolvConf:
         if not self.external:
             self._warnings.append("NO EXTERNAL NAMESERVERS DEFINED")
 
-    def content(self) -> bytes:
-        """The file."""
+    def content(self, *, comments: bool = True) -> bytes:
+        """The file; `comments` say where it comes from."""
         lines = [f"nameserver {server}" for server in self.servers]
         if self.search:
             lines.append("search " + " ".join(self.search))
         if self.options:
             lines.append("options " + " ".join(self.options))
-        lines += [*self.other, ""]
+        lines += self.other
+        if not comments:
+            return "".join(f"{line}\n" for line in lines).encode()
+        lines.append("")
         lines.append(
             f"# Based on host file: '{self.source}'" + (f" ({self._transform})" if self._transform else "")
         )

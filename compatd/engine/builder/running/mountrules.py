@@ -1,4 +1,4 @@
-"""From the `--mount`s of a RUN to mounts with all their defaults. Source: moby/buildkit dockerfile2llb (texts)."""
+"""The `--mount`s of a RUN with all their defaults. Source: moby/buildkit dockerfile2llb (texts)."""
 
 import posixpath
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ def resolve(
 ) -> list[ResolvedMount]:
     """All mounts of a RUN in the order in which they are made.
 
-    `trees`: where each one takes files from (None: an empty folder), in the order of `mounts`; may be left out
-    to check only. `namespace`: the build argument BUILDKIT_CACHE_MOUNT_NS. Raises DockerfileError.
+    `trees`: where each one takes files from (None: an empty folder), in the order of `mounts`; to check only
+    it may be left out. `namespace`: the build argument BUILDKIT_CACHE_MOUNT_NS. Raises DockerfileError.
     """
     found: list[ResolvedMount] = []
     agents = 0
