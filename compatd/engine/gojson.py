@@ -14,3 +14,9 @@ def dumps(value: Any) -> bytes:
     """
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).translate(_TABLE)
     return text.encode("utf-8", "replace")
+
+
+def indented(value: Any) -> bytes:
+    """As `dumps`, two spaces a level: what Go's MarshalIndent writes for manifests."""
+    text = json.dumps(value, indent=2, ensure_ascii=False).translate(_TABLE)
+    return text.encode("utf-8", "replace")

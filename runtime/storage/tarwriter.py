@@ -28,7 +28,8 @@ def _block(name: bytes, size: int, mode: int, mtime: int, kind: bytes) -> bytes:
     return bytes(block)
 
 
-def _record(key: bytes, value: bytes) -> bytes:
+def record(key: bytes, value: bytes) -> bytes:
+    """A record of a PAX header."""
     size = len(key) + len(value) + 3
     total = size + len(b"%d" % size)
     total = size + len(b"%d" % total)
@@ -39,9 +40,9 @@ def header(name: bytes, size: int = 0, *, mode: int = 0o644, mtime: int = 0, kin
     """All blocks in front of a member's data; `mtime` in whole seconds. Owner is root."""
     records = b""
     if len(name) > _MAX_NAME:
-        records += _record(b"path", name)
+        records += record(b"path", name)
     if size >= _MAX_SIZE:
-        records += _record(b"size", b"%d" % size)
+        records += record(b"size", b"%d" % size)
     extended = b""
     if records:
         extended = (
@@ -138,7 +139,7 @@ def member(
     block[148:156] = b"%06o\0 " % sum(block)
     if not records:
         return bytes(block)
-    data = b"".join(_record(key, records[key]) for key in sorted(records))
+    data = b"".join(record(key, records[key]) for key in sorted(records))
     return _block(b"PaxHeaders.0/x", len(data), 0, 0, b"x") + data + padding(len(data)) + bytes(block)
 
 

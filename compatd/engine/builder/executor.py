@@ -182,7 +182,8 @@ class Execution:
                 vertex.cached = True
                 self.builder.cache.use(record)
             else:
-                layer, made = await self._imported(key, stand), time.time_ns()
+                imported = None if fresh else await self._imported(key, stand)
+                layer, made = imported or (None, time.time_ns())
                 vertex.cached = layer is not None
                 layer = layer or await self.make(action, stand, vertex)
                 assert layer is not None
@@ -208,12 +209,10 @@ class Execution:
         asked = self.request.no_cache
         return asked if isinstance(asked, bool) else self.program.plan.stages[index].name in asked
 
-    async def _imported(self, key: str, stand: Stand) -> Layer | None:
+    async def _imported(self, key: str, stand: Stand) -> tuple[Layer, int] | None:
         for source in self.request.cache_from:
-            layer = await source.find(key, stand.chain_ids)
-            if layer is not None:
-                self.pins.add(layer.chain_id)
-                return layer
+            if found := await source.find(key, stand.chain_ids, self.pins):
+                return found
         return None
 
     async def make(

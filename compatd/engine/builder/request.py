@@ -9,6 +9,7 @@ from compatd.engine.builder import graph
 from compatd.engine.builder.bases import Auth, Base
 from compatd.engine.builder.context import Context
 from compatd.engine.builder.dockerfile.ignore import Matcher
+from compatd.engine.images.index import Pins
 from compatd.engine.images.model import Layer
 from compatd.engine.images.platform import Platform
 
@@ -49,8 +50,10 @@ class NamedContext(Protocol):
 class CacheSource(Protocol):
     """An imported cache (`--cache-from`)."""
 
-    async def find(self, key: str, parent: Sequence[str]) -> Layer | None:
-        """The layer that the step of that key came to on top of these chain IDs, brought here, or None."""
+    async def find(self, key: str, parent: Sequence[str], pins: Pins) -> tuple[Layer, int] | None:
+        """The layer that the step of that key came to, brought here on top of these chain IDs and pinned, and
+        when that was (ns); or None.
+        """
 
 
 @dataclass(frozen=True, slots=True)

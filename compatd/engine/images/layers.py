@@ -216,7 +216,7 @@ async def piped(chunks: AsyncIterator[bytes], work: Callable[[int], Awaitable[Re
     """Run `work` on the reading end of a pipe that `chunks` go into; raises what either of them raises."""
     read, write = os.pipe2(os.O_CLOEXEC)
     fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _PIPE)
-    feeding = asyncio.ensure_future(_feed(write, chunks))
+    feeding = asyncio.ensure_future(feed(write, chunks))
     working = asyncio.ensure_future(work(read))
     try:
         # A worker that gives up leaves the rest unread, and whoever sends it would wait for ever
@@ -231,7 +231,7 @@ async def piped(chunks: AsyncIterator[bytes], work: Callable[[int], Awaitable[Re
         os.close(read)
 
 
-async def _feed(write: int, chunks: AsyncIterator[bytes]) -> None:
+async def feed(write: int, chunks: AsyncIterator[bytes]) -> None:
     """Write all chunks into the pipe without ever blocking the loop, and close it."""
     loop = asyncio.get_running_loop()
     os.set_blocking(write, False)

@@ -237,15 +237,18 @@ class Images:
         *,
         auth: dict[str, str] | None = None,
         platform: Platform | None = None,
+        insecure: bool = False,
     ) -> None:
         """Send an image, or with neither tag nor digest all of the repository, to its registry; `write` gets
-        the progress. Raises EngineError and its kin.
+        the progress. `insecure`: plain HTTP and any certificate will do. Raises EngineError and its kin.
         """
         from compatd.engine.images.pushing import Pusher
+        from compatd.engine.images.registry.endpoints import Trusting
 
         if platform:
             self.resolve(str(reference), platform)
-        pusher = Pusher(self.index, self.layers, self.config, self._uploads, write, auth=auth or {})
+        config = Trusting(self.config, reference.domain) if insecure else self.config
+        pusher = Pusher(self.index, self.layers, config, self._uploads, write, auth=auth or {})
         await pusher.push(reference)
         pushed = self.index.named(reference) if reference.tag else None
         labels = pushed.labels if pushed else None

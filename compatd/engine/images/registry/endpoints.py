@@ -75,6 +75,17 @@ def _load(context: ssl.SSLContext, paths: list[Path]) -> None:
             )
 
 
+class Trusting:
+    """The daemon's configuration with one more insecure registry: for a caller who says so."""
+
+    def __init__(self, config: Any, domain: str) -> None:
+        self._config = config
+        self.insecure_registries = [*config.insecure_registries, domain]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._config, name)
+
+
 async def _addresses(host: str) -> list[str]:
     try:
         return [str(ipaddress.ip_address(host.strip("[]")))]

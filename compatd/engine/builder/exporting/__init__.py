@@ -1,0 +1,1 @@
+"""What becomes of a build: images, archives, folders, pushes, cache; and what comes in from elsewhere."""

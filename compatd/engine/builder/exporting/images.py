@@ -1,0 +1,103 @@
+"""The exporter `image` (the docker driver's `moby`): an image in the engine's own store, and its push."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from compatd.engine.builder.exporting import cacheexport
+from compatd.engine.builder.exporting.attributes import ImageOptions, image_options
+from compatd.engine.builder.exporting.configs import patched
+from compatd.engine.builder.exporting.descriptors import digest_of
+from compatd.engine.builder.exporting.retiming import Retimer, base_of
+from compatd.engine.builder.exporting.task import CacheEntry, Line, Output, Task
+from compatd.engine.builder.request import BuildResult, PlatformResult
+from compatd.engine.errors import EngineError
+from compatd.engine.images.model import Image
+from compatd.engine.images.reference import Reference, parse
+
+if TYPE_CHECKING:
+    from compatd.engine.engine import Engine
+
+Json = dict[str, Any]
+
+
+def check(output: Output) -> ImageOptions:
+    """Read the attributes. Raises InvalidParameter, EngineError."""
+    options = image_options(output.attributes)
+    for name in options.names:
+        parse(name)
+    if options.push_by_digest:
+        raise EngineError(
+            "push-by-digest is currently not implemented for docker driver, please "
+            "create a new builder instance"
+        )
+    if options.push and not options.names:
+        raise EngineError("tag is needed when pushing to registry")
+    return options
+
+
+async def export(
+    engine: "Engine", output: Output, result: BuildResult, task: Task, caches: Sequence[CacheEntry] = ()
+) -> dict[str, str]:
+    """Make and name the image. Raises EngineError."""
+    options = check(output)
+    if len(result.results) > 1:
+        raise EngineError("exporting multiple references to image store is currently unsupported")
+    one = result.results[0]
+    inline_cache = cacheexport.inline(engine, caches, result, 0)
+    async with task.vertex("exporting to image") as line:
+        with engine.images.index.pinned() as pins:
+            with line.part("exporting layers"):
+                config = await _config(engine, options, one, task, pins, inline_cache)
+            if inline_cache is not None:
+                line.note("preparing layers for inline cache")
+            image = _made(engine, one, config, line)
+        references = [parse(name).tagged() for name in options.names]
+        for reference in references:
+            with line.part(f"naming to {reference}"):
+                engine.images.tag(image, reference)
+        if options.push:
+            for reference in references:
+                await _push(engine, reference, options, task, line)
+    response = {"containerimage.config.digest": image.id, "containerimage.digest": image.id}
+    if references:
+        response["image.name"] = ",".join(map(str, references))
+    return response
+
+
+async def _config(
+    engine: "Engine", options: ImageOptions, one: PlatformResult, task: Task, pins: Any, inline: bytes | None
+) -> bytes:
+    epoch = task.epoch if options.epoch is None else options.epoch
+    if epoch is None and inline is None:
+        return one.config
+    base = base_of(one)
+    diff_ids = None
+    if options.rewrite_timestamp and epoch is not None:
+        chain_ids = await Retimer(engine, pins, epoch).chain(
+            one.chain_ids, len(base.chain_ids) if base else 0
+        )
+        diff_ids = [engine.images.index.layers[chain_id].diff_id for chain_id in chain_ids]
+    history = (base.document.get("history") or []) if base else []
+    return patched(one.config, diff_ids=diff_ids, inline_cache=inline, epoch=epoch, base_history=history)
+
+
+def _made(engine: "Engine", one: PlatformResult, config: bytes, line: Line) -> Image:
+    with line.part(f"writing image {digest_of(config)}"):
+        return engine.images.index.create(config, one.parent)
+
+
+async def _push(
+    engine: "Engine", reference: Reference, options: ImageOptions, task: Task, line: Line
+) -> None:
+    auth = await task.auth.credentials(reference.domain) if task.auth else {}
+
+    async def write(told: Json) -> None:
+        detail = told.get("progressDetail") or {}
+        if detail.get("current"):
+            part.advance(detail["current"], detail.get("total") or 0)
+
+    with line.part(f"pushing {reference}") as part:
+        try:
+            await engine.images.push(reference, write, auth=auth, insecure=options.insecure)
+        except EngineError as error:
+            raise EngineError(f"failed to push {reference.familiar}: {error.message}") from error
