@@ -1,4 +1,7 @@
-"""How much of a step's output is told: so much at all, and so much a second. Source: moby/buildkit util/progress/logs."""
+"""How much of a step's output is told: so much at all, and so much a second.
+
+Source: moby/buildkit util/progress/logs.
+"""
 
 import time
 from collections.abc import Callable

@@ -1,0 +1,66 @@
+"""`BuildKit`: what its clients reach, on the connections of `Door`; `engine.buildkit`."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from compatd.engine.builder.buildkit import outputs, worker
+from compatd.engine.builder.buildkit.bridge import Bridge
+from compatd.engine.builder.buildkit.control import Control
+from compatd.engine.builder.buildkit.door import Door
+from compatd.engine.builder.buildkit.jobs import Job, Jobs
+from compatd.engine.builder.buildkit.limits import Peer
+from compatd.engine.builder.buildkit.posted import Posted
+from compatd.engine.builder.buildkit.solving import Solving
+from compatd.engine.builder.buildkit.wire.codec import Message
+from compatd.engine.builder.request import NamedContext
+from compatd.engine.builder.running.files import host_gateways
+
+if TYPE_CHECKING:
+    from compatd.engine.builder.service import Builder
+    from compatd.engine.engine import Engine
+
+_GATEWAY = "org.mobyproject.buildkit.worker.moby.host-gateway-ip"
+_SNAPSHOTTER = "org.mobyproject.buildkit.worker.snapshotter"
+
+
+class BuildKit(Door):
+    """The services, and the builds that are asked for through them."""
+
+    def __init__(self, engine: "Engine") -> None:
+        super().__init__()
+        self.engine = engine
+        self.jobs = Jobs()
+        self.posted = Posted(self)
+        self.add(Control(self).handlers())
+        self.add(Bridge(self).handlers())
+
+    @property
+    def builder(self) -> "Builder":
+        """The executor."""
+        return self.engine.builder
+
+    async def solve(self, job: Job) -> Mapping[str, str]:
+        """Run a Control/Solve to its end: what the exporters answer. Cancelled: it ends. Raises GrpcError."""
+        return await Solving(self, job).run()
+
+    async def solve_request(self, request: Message, peer: Peer) -> Mapping[str, str]:
+        """The same, of a moby.buildkit.v1.SolveRequest."""
+        return await self.solve(Job(request.Ref, request, peer))
+
+    def worker(self, *, short: bool = False) -> Message:
+        """The one worker there is; `short` as in Ping."""
+        labels = {_GATEWAY: self.host_gateway}
+        if outputs.ARCHIVES:
+            # Clients take it for the sign that archives, several platforms and cache exports are possible.
+            labels[_SNAPSHOTTER] = self.engine.storage.name
+        more = {} if short else {"BuildkitVersion": worker.version()}
+        return worker.record(self.engine.system.id, labels, **more)
+
+    @property
+    def host_gateway(self) -> str:
+        """The host's address, as `--add-host x:host-gateway` means it."""
+        return next(iter(host_gateways(self.engine)), "")
+
+    def image_context(self, job: Job, name: str, kind: str, reference: str) -> NamedContext:
+        """A named context that is an image (`docker-image`), or a layout at the client (`oci-layout`)."""
+        raise NotImplementedError
