@@ -7,7 +7,7 @@ from typing import Any
 
 from compatd.config import Config
 from compatd.engine import apparmor
-from compatd.engine.builder.buildkit.door import Door
+from compatd.engine.builder.buildkit.service import BuildKit
 from compatd.engine.builder.running.runs import Runs
 from compatd.engine.builder.service import Builder
 from compatd.engine.containers import Containers
@@ -61,8 +61,8 @@ class Engine:
         self.containers.health.probe = Prober(self.execs, self.runtime)
         self.runs = Runs()
         self.builder = Builder(self)
-        self.buildkit = Door()
-        self.usage = Usage(self.images, self.containers, self.volumes)
+        self.buildkit = BuildKit(self)
+        self.usage = Usage(self.images, self.containers, self.volumes, self.builder)
         self.system = System(
             config,
             self.store,

@@ -1,10 +1,11 @@
-"""How much disk space images, containers and volumes take (API: SystemDataUsage)."""
+"""How much disk space images, containers, volumes and the build cache take (API: SystemDataUsage)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from compatd.engine.builder.service import Builder
 from compatd.engine.containers import Containers
 from compatd.engine.errors import InvalidParameter
 from compatd.engine.foldersize import folder_size
@@ -22,8 +23,9 @@ _ACTIVE = ("running", "paused", "restarting")
 class Usage:
     """Counts on demand; who asks while a count is under way gets its result."""
 
-    def __init__(self, images: Images, containers: Containers, volumes: Volumes) -> None:
+    def __init__(self, images: Images, containers: Containers, volumes: Volumes, builder: Builder) -> None:
         self._images, self._containers, self._volumes = images, containers, volumes
+        self._builder = builder
         self._counting: dict[str, asyncio.Task[Json]] = {}
 
     async def disk_usage(self, kinds: Collection[str] = ()) -> Json:
@@ -45,8 +47,15 @@ class Usage:
         for part in found:
             answer.update(part)
         if not kinds or "build-cache" in kinds:
-            answer |= {"BuildCacheUsage": {}, "BuildCache": []}
+            answer |= self._count_build_cache()
         return answer
+
+    def _count_build_cache(self) -> Json:
+        records = self._builder.disk_usage()
+        active = sum(record["InUse"] for record in records)
+        unused = sum(record["Size"] for record in records if not record["InUse"] and not record["Shared"])
+        total = sum(record["Size"] for record in records)
+        return {"BuildCacheUsage": _usage(active, records, total, unused), "BuildCache": records}
 
     async def _shared(self, kind: str, count: Callable[[], Awaitable[Json]]) -> Json:
         task = self._counting.get(kind)

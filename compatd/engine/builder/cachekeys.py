@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from compatd.engine.builder.running.model import ResolvedMount
+from compatd.engine.builder.mountrules import ResolvedMount
 from compatd.engine.builder.state import Step
 from compatd.engine.images.platform import Platform
 

@@ -2,14 +2,21 @@
 
 import asyncio
 import contextlib
+import logging
+import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from compatd.engine.builder import selectors
 from compatd.engine.builder.cache import Cache
 from compatd.engine.builder.context import Contexts
 from compatd.engine.builder.executor import Execution
 from compatd.engine.builder.progress import Observer
+from compatd.engine.builder.prune import Rule, Usage, prune, rules
+from compatd.engine.builder.prune import rule as make_rule
 from compatd.engine.builder.request import BuildRequest, BuildResult
 from compatd.engine.builder.snapshots import Snapshots
+from compatd.engine.errors import EngineError, InvalidParameter
 from compatd.engine.images import platform as platforms
 from compatd.engine.images.together import together
 
@@ -17,7 +24,9 @@ if TYPE_CHECKING:
     from compatd.engine.engine import Engine
 
 Json = dict[str, Any]
+logger = logging.getLogger(__name__)
 
+_COLLECT, _COLLECT_AGAIN = 1.0, 60.0  # seconds after a build, and at least between two collections
 _TOGETHER = 16  # steps that run at a time, whoever asked for them
 
 
@@ -32,6 +41,8 @@ class Builder:
         self.slots = asyncio.Semaphore(_TOGETHER)
         self._builds: dict[str, asyncio.Task[Any]] = {}
         self._running: set[asyncio.Task[Any]] = set()
+        self._collecting: asyncio.TimerHandle | None = None
+        self._collected = -_COLLECT_AGAIN
 
     async def open(self) -> None:
         """Read the cache, and remove what a killed daemon left half done."""
@@ -40,6 +51,8 @@ class Builder:
 
     async def close(self) -> None:
         """End all builds."""
+        if self._collecting:
+            self._collecting.cancel()
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -61,6 +74,7 @@ class Builder:
             self._running.discard(task)
             if self._builds.get(build_id) is task:
                 del self._builds[build_id]
+            self._collect_later()
 
     async def _build(self, request: BuildRequest, observer: Observer) -> BuildResult:
         wanted = request.platforms or (request.options.platform or platforms.host(),)
@@ -77,10 +91,57 @@ class Builder:
         task = self._builds.get(build_id)
         return task.cancel() if task else False
 
-    async def disk_usage(self) -> list[Json]:
-        """The cache's records (API: BuildCache)."""
-        raise NotImplementedError
+    # The cache ---------------------------------------------------------------------------------------------
 
-    async def prune(self, filters: dict[str, list[str]], **options: Any) -> Json:
-        """Remove records: {"CachesDeleted": [IDs], "SpaceReclaimed": bytes}. Raises InvalidParameter."""
-        raise NotImplementedError
+    def usage(self) -> Usage:
+        """The cache's records as they are now."""
+        images = self.engine.images.index.images.values()
+        return Usage(self.cache, (chain_id for image in images for chain_id in image.chain_ids))
+
+    def disk_usage(self, filters: Sequence[str] = (), *, mutable: bool = False) -> list[Json]:
+        """build.CacheRecord objects, of those that BuildKit's `filters` choose; with `mutable` they say so.
+
+        Raises InvalidParameter.
+        """
+        usage = self.usage()
+        match = selectors.parse_all(filters, "diskusage")
+        found = [one for one in usage.records if match(usage.fields(one))]
+        return [usage.shown(one) | ({"Mutable": one.mutable} if mutable else {}) for one in found]
+
+    def prune(self, rule: Rule) -> tuple[list[str], int]:
+        """Remove records (`prune.rule` makes a rule of a request): their IDs and bytes.
+
+        Raises InvalidParameter.
+        """
+        disk = os.statvfs(self.engine.storage.root)
+        return prune(self.usage(), rule, disk.f_bfree * disk.f_frsize)
+
+    def prune_asked(self, filters: dict[str, list[str]], **sizes: Any) -> Json:
+        """`POST /build/prune`: {"CachesDeleted", "SpaceReclaimed"}; `sizes`: as `prune.rule`'s.
+
+        Raises InvalidParameter.
+        """
+        try:
+            deleted, size = self.prune(make_rule(filters, **sizes))
+        except InvalidParameter as error:
+            raise InvalidParameter(f"failed to prune build cache: {error.message}") from None
+        self.engine.events.emit("builder", "prune", "", {"reclaimed": str(size)})
+        return {"CachesDeleted": deleted or None, "SpaceReclaimed": size}
+
+    def collect(self) -> None:
+        """Remove what daemon.json's `builder.gc` says is too much."""
+        try:
+            for one in rules(self.engine.config.builder, str(self.engine.storage.root)):
+                self.prune(one)
+        except (EngineError, OSError) as error:
+            logger.error("collecting the build cache failed: %s", error)
+
+    def _collect_later(self) -> None:
+        if self._collecting is None or self._collecting.cancelled():
+            loop = asyncio.get_running_loop()
+            pause = max(_COLLECT, self._collected + _COLLECT_AGAIN - loop.time())
+            self._collecting = loop.call_later(pause, self._collect_now)
+
+    def _collect_now(self) -> None:
+        self._collecting, self._collected = None, asyncio.get_running_loop().time()
+        self.collect()

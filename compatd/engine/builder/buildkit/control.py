@@ -10,7 +10,8 @@ from compatd.engine.builder.buildkit.jobs import Job
 from compatd.engine.builder.buildkit.wire.codec import Message
 from compatd.engine.builder.buildkit.wire.messages import proto, timestamp
 from compatd.engine.builder.buildkit.wire.server import Handler, ServerStream
-from compatd.engine.builder.buildkit.wire.status import Code, GrpcError
+from compatd.engine.builder.prune import Rule
+from compatd.engine.errors import EngineError
 from compatd.engine.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
@@ -69,29 +70,29 @@ class Control:
 
     async def _disk_usage(self, call: ServerStream) -> Message:
         request = await call.request()
-        records = await self._kit.builder.disk_usage()
-        chosen = [record for record in records if _chosen(record, request.filter)]
-        return _proto("DiskUsageResponse")(record=[_usage(record) for record in chosen])
+        try:
+            records = self._kit.builder.disk_usage(tuple(request.filter), mutable=True)
+        except EngineError as error:
+            raise errors.of_build(error) from error
+        return _proto("DiskUsageResponse")(record=[_usage(record) for record in records])
 
     async def _prune(self, call: ServerStream) -> None:
         request = await call.request()
-        filters = _filters(request.filter)
-        if request.keepDuration:
-            filters["until"] = [f"{request.keepDuration}ns"]
-        before = {record["ID"]: record for record in await self._kit.builder.disk_usage()}
+        rule = Rule(
+            request.all,
+            tuple(request.filter),
+            request.keepDuration,
+            request.reservedSpace,
+            request.maxUsedSpace,
+            request.minFreeSpace,
+        )
+        before = {record["ID"]: record for record in self._kit.builder.disk_usage(mutable=True)}
         try:
-            report = await self._kit.builder.prune(
-                filters,
-                all=request.all,
-                reserved_space=request.reservedSpace,
-                max_used_space=request.maxUsedSpace,
-                min_free_space=request.minFreeSpace,
-            )
-        except Exception as error:
+            deleted, _ = self._kit.builder.prune(rule)
+        except EngineError as error:
             raise errors.of_build(error) from error
-        for record_id in report["CachesDeleted"] or ():
-            if record_id in before:
-                await call.send(_usage(before[record_id]))
+        for record_id in deleted:
+            await call.send(_usage(before[record_id]))
 
     # the history
 
@@ -170,54 +171,3 @@ def _usage(record: Mapping[str, Any]) -> Message:
     if record.get("LastUsedAt"):
         made.LastUsedAt = timestamp(parse_timestamp(record["LastUsedAt"]))
     return made
-
-
-def _parts(filters: "list[str] | tuple[str, ...]") -> list[list[tuple[str, str, str]]]:
-    """Each filter's conditions: (field, operator, value), all of which must fit; of filters one must."""
-    found = []
-    for text in filters:
-        conditions = []
-        for part in text.split(",") if text else ():
-            match = _FILTER.fullmatch(part.strip())
-            if match is None:
-                raise GrpcError(Code.UNKNOWN, f"failed to parse prune filters [{text}]: parse error")
-            conditions.append((match[1].lower(), match[2] or "", match[3].strip('"')))
-        found.append(conditions)
-    return found
-
-
-def _filters(filters: "list[str] | tuple[str, ...]") -> dict[str, list[str]]:
-    """Conditions as filters of the API's BuildPrune."""
-    found: dict[str, list[str]] = {}
-    for conditions in _parts(filters):
-        for name, operator, value in conditions:
-            if operator == "!=":
-                raise GrpcError(Code.UNIMPLEMENTED, f"the filter {name}{operator}{value} is not supported")
-            found.setdefault(name, []).append(value or "true")
-    return found
-
-
-def _chosen(record: Mapping[str, Any], filters: "list[str] | tuple[str, ...]") -> bool:
-    parts = _parts(filters)
-    return not parts or any(all(_fits(record, *one) for one in conditions) for conditions in parts)
-
-
-def _fits(record: Mapping[str, Any], name: str, operator: str, value: str) -> bool:
-    values = {
-        "id": [str(record["ID"])],
-        "type": [str(record.get("Type") or "")],
-        "description": [str(record.get("Description") or "")],
-        "parents": list(record.get("Parents") or ()),
-        "parent": list(record.get("Parents") or ()),
-    }.get(name)
-    if values is None:
-        shown = {"inuse": "InUse", "shared": "Shared", "mutable": "Mutable"}.get(name, name)
-        truth = bool(record.get(shown)) if name not in ("private", "immutable") else None
-        if truth is None:
-            truth = not record.get("Shared" if name == "private" else "Mutable")
-        return truth is (operator != "!=" if value in ("", "true") else operator == "!=")
-    if operator == "":
-        return any(values)
-    if operator == "~=":
-        return any(value in one for one in values)
-    return (value in values) is (operator == "==")
