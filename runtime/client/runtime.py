@@ -343,6 +343,18 @@ class Runtime:
             await asyncio.to_thread(sweep.free, bundle)
         sweep.remove_bundle(bundle)
 
+    async def discard(self, container_id: str) -> None:
+        """End a container that nobody knows any more, whatever it does, and free all of it."""
+        await self.adopt(container_id)  # one that is being started comes up first
+        shim = self._shims.pop(container_id, None)
+        if shim is not None:
+            shim.deleted = True
+            shim.connection.close()
+        bundle = self.bundle(container_id)
+        await asyncio.to_thread(sweep.kill_shim, bundle)
+        await asyncio.to_thread(sweep.free, bundle)
+        sweep.remove_bundle(bundle)
+
     async def launch_resolver(self) -> socket.socket:
         """Our end of the control socket of a new resolver process; see `runtime.client.resolver`."""
         return await self._zygote.launch("resolver")

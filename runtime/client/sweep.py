@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from runtime import syscalls
 from runtime.shim.files import is_alive, read_json
 from runtime.shim.outside import FOLDER, remove_folder
 from runtime.shim.starter import cgroup_path
 
+_EBUSY = 16
 _log = logging.getLogger(__name__)
 
 
@@ -117,6 +119,17 @@ def _free_cgroup(path: str) -> None:
     cgroup.delete()
 
 
+def _remove_folder(path: str) -> None:
+    """An empty one, or one on which a daemon that was killed had mounted something."""
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno != _EBUSY:
+            raise
+        syscalls.umount(path, syscalls.MNT_DETACH)
+        os.rmdir(path)
+
+
 def remove_bundle(bundle: Path) -> None:
     """Remove the bundle's own files and folders, never what lies deeper: something may be mounted there."""
     try:
@@ -126,7 +139,7 @@ def remove_bundle(bundle: Path) -> None:
     for entry in entries:
         try:
             if entry.is_dir(follow_symlinks=False):
-                os.rmdir(entry.path)
+                _remove_folder(entry.path)
             else:
                 os.unlink(entry.path)
         except OSError as error:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compatd.engine.containers import connecting, exits, links, mountpoints, restart, start, stop
@@ -112,30 +113,32 @@ async def _adopt(containers: "Containers", container: Container) -> None:
 
 
 def _sweep(containers: "Containers") -> None:
-    """Remove folders of containers that the store does not know: half made, or half removed."""
+    """Remove what the store knows no container of: half made, half removed, or a build's RUN that goes on."""
     known = {container.id for container in containers.all()}
-    roots = [containers.container_folder("x").parent, containers.storage.rw]
+    folders, roots, bundles = (
+        [path for path in place.iterdir() if path.name not in known] if place.is_dir() else []
+        for place in (
+            containers.container_folder("x").parent,
+            containers.storage.rw,
+            containers.runtime.bundle("x").parent,
+        )
+    )
+    for folder in folders:
+        if len(folder.name) == 64:
+            shutil.rmtree(folder, ignore_errors=True)
+    containers.background(
+        _sweep_runtime(containers, bundles, [path for path in roots if len(path.name) == 64])
+    )
+
+
+async def _sweep_runtime(containers: "Containers", bundles: list[Path], roots: list[Path]) -> None:
+    """First who writes, then what is written to."""
+    ended = [containers.runtime.discard(bundle.name) for bundle in bundles]
+    for result in await asyncio.gather(*ended, return_exceptions=True):
+        if isinstance(result, BaseException):
+            logger.error("ending a container that nobody knows: %s", result)
     for root in roots:
-        if not root.is_dir():
-            continue
-        for folder in root.iterdir():
-            if folder.name in known or len(folder.name) != 64:
-                continue
-            if root == containers.storage.rw:
-                containers.storage.remove_rw(folder.name)
-            else:
-                shutil.rmtree(folder, ignore_errors=True)
-            containers.background(_sweep_runtime(containers, folder.name))
-    bundles = containers.runtime.bundle("x").parent
-    if bundles.is_dir():
-        for folder in bundles.iterdir():
-            if folder.name not in known:
-                containers.background(_sweep_runtime(containers, folder.name))
-
-
-async def _sweep_runtime(containers: "Containers", container_id: str) -> None:
-    await containers.runtime.adopt(container_id)
-    await containers.runtime.delete(container_id)
+        containers.storage.remove_rw(root.name)
 
 
 async def _remove(containers: "Containers", container: Container) -> None:

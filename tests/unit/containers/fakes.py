@@ -166,6 +166,7 @@ class FakeRuntime:
         self.exec_failure = ""
         self.execs: list[Json] = []
         self.updates: list[Json] = []
+        self.discarded: list[str] = []
 
     def bundle(self, container_id: str) -> Path:
         return self.root / "c" / container_id
@@ -230,6 +231,9 @@ class FakeRuntime:
 
     async def delete(self, container_id: str) -> None:
         self.running.pop(container_id, None)
+
+    async def discard(self, container_id: str) -> None:
+        self.discarded.append(container_id)
 
     async def worker(self, function: str, arguments: Json, fds: Any = ()) -> Any:
         return {"copied": False}

@@ -1,5 +1,6 @@
 """Streams that wait for a start; what a daemon finds after a crash; its orderly end."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ def test_after_a_crash(tmp_path: Path) -> None:
             await world.containers.start(name)
         (tmp_path / "containers" / ("f" * 64)).mkdir()
         (tmp_path / "rw" / ("f" * 64) / "diff").mkdir(parents=True)
+        world.runtime.bundle("e" * 64).mkdir(parents=True)
         store.containers.rows[ids["half"]]["State"]["starting"] = True
 
     async def after(world: World) -> None:
@@ -106,7 +108,9 @@ def test_after_a_crash(tmp_path: Path) -> None:
         await found["again"].restart_task
         assert found["again"].state.status == "running"
         assert not (tmp_path / "containers" / ("f" * 64)).exists()
+        await asyncio.gather(*world.containers._tasks)
         assert not (tmp_path / "rw" / ("f" * 64)).exists()
+        assert world.runtime.discarded == ["e" * 64]
 
     play(tmp_path, before, store)
     play(tmp_path, after, store)

@@ -7,31 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from compatd.engine.builder.dockerfile.instructions import Heredoc, Mount
+from compatd.engine.builder.dockerfile.instructions import Heredoc
+from compatd.engine.builder.mountrules import ResolvedMount
 
 if TYPE_CHECKING:
     from compatd.engine.builder.request import Secrets, Ssh
-    from compatd.engine.builder.snapshots import Snapshot, Tree
+    from compatd.engine.builder.snapshots import Snapshot
 
 Json = dict[str, Any]
 NetworkMode = str
 """`default`, `host`, `none`, `container:X` or a network's name."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResolvedMount:
-    """A `--mount` with its defaults filled in.
-
-    `target` is absolute. `tree` is where bind and cache (its seed) take files from, `source` the path below
-    it; `id` of a cache is its whole key, of a secret or an agent the client's name for it; `target` "" is a
-    secret that is an environment variable only.
-    """
-
-    mount: Mount
-    target: str
-    id: str = ""
-    source: str = "/"
-    tree: Tree | None = None
 
 
 @dataclass(slots=True)

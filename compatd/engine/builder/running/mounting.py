@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compatd.engine.builder.errors import BuildError
+from compatd.engine.builder.mountrules import ResolvedMount
 from compatd.engine.builder.running.agents import Agent
 from compatd.engine.builder.running.confidential import Vault
-from compatd.engine.builder.running.model import ResolvedMount, Run
+from compatd.engine.builder.running.model import Run
 from compatd.engine.builder.snapshots import Folder
 from compatd.engine.builder.state import SCRIPTS
 from compatd.engine.errors import NotFound

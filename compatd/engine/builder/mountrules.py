@@ -2,19 +2,34 @@
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from compatd.engine.builder.dockerfile.errors import DockerfileError
 from compatd.engine.builder.dockerfile.instructions import Mount
 from compatd.engine.builder.dockerfile.text import quote
-from compatd.engine.builder.running.model import ResolvedMount
 
 if TYPE_CHECKING:
     from compatd.engine.builder.snapshots import Tree
 
 SECRETS = "/run/secrets/"
 AGENTS = "/run/buildkit/ssh_agent."
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedMount:
+    """A `--mount` with its defaults filled in.
+
+    `target` is absolute. `tree` is where bind and cache (its seed) take files from, `source` the path below
+    it; `id` of a cache is its whole key, of a secret or an agent the client's name for it; `target` "" is a
+    secret that is an environment variable only.
+    """
+
+    mount: Mount
+    target: str
+    id: str = ""
+    source: str = "/"
+    tree: "Tree | None" = None
 
 
 def resolve(
