@@ -34,7 +34,8 @@ class Base:
 
     `reference` is the whole name (`docker.io/library/busybox:latest`), `digest` what the registry calls it
     ("" for a local one), `image` the ID of the local image, "" when there is none. `description` is how the
-    cache's records call it, `title` what follows FROM in progress.
+    cache's records call it, `title` what follows FROM in progress, `line` all of its line there, if that is
+    another.
     """
 
     reference: str
@@ -43,6 +44,7 @@ class Base:
     chain_ids: tuple[str, ...]
     image: str = ""
     description: str = "from local "
+    line: str = ""
 
     @property
     def title(self) -> str:
@@ -78,6 +80,10 @@ class Bases:
             self._found[key] = asyncio.ensure_future(self._get(name, platform))
         return await asyncio.shield(self._found[key])
 
+    def load_title(self, shown: str) -> str:
+        """How progress calls it to look for an image."""
+        return f"[internal] load metadata for {shown}"
+
     async def close(self) -> None:
         """End what is under way."""
         for task in self._found.values():
@@ -87,7 +93,7 @@ class Bases:
     async def _get(self, name: str, platform: Platform) -> Base:
         wanted = _parse(name)
         shown = str(wanted.tagged()) if wanted else name
-        with self._board.running(self._board.vertex(f"[internal] load metadata for {shown}")):
+        with self._board.running(self._board.vertex(self.load_title(shown))):
             local = None if self._pull and wanted else self._local(name, platform)
             digest = ""
             if local is None and wanted is not None:

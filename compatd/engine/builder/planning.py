@@ -190,6 +190,8 @@ def _classic_scratch(platform: Platform) -> dict[str, object]:
 
 def from_title(program: Program, stage: PlannedStage, base: Base, *, several: bool) -> str:
     """`[one 1/6] FROM docker.io/library/busybox:latest`: the line of a stage's base."""
+    if base.line:
+        return base.line
     if not stage.declared:
         return f"FROM {base.title}"
     steps = 1 + sum(isinstance(one.instruction, i.Run | i.Transfer | i.Workdir) for one in stage.instructions)

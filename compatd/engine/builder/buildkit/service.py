@@ -1,6 +1,7 @@
 """`BuildKit`: what its clients reach, on the connections of `Door`; `engine.buildkit`."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from compatd.engine.builder.buildkit import outputs, worker
@@ -8,12 +9,18 @@ from compatd.engine.builder.buildkit.bridge import Bridge
 from compatd.engine.builder.buildkit.control import Control
 from compatd.engine.builder.buildkit.door import Door
 from compatd.engine.builder.buildkit.jobs import Job, Jobs
+from compatd.engine.builder.buildkit.lent import SessionAuth
 from compatd.engine.builder.buildkit.limits import Peer
+from compatd.engine.builder.buildkit.options import FrontendOptions
 from compatd.engine.builder.buildkit.posted import Posted
 from compatd.engine.builder.buildkit.solving import Solving
 from compatd.engine.builder.buildkit.wire.codec import Message
-from compatd.engine.builder.request import NamedContext
+from compatd.engine.builder.exporting import cacheimport, contexts
+from compatd.engine.builder.exporting.client import SessionClient
+from compatd.engine.builder.exporting.task import CacheEntry, Task
+from compatd.engine.builder.request import CacheSource, NamedContext
 from compatd.engine.builder.running.files import host_gateways
+from compatd.engine.errors import EngineError
 
 if TYPE_CHECKING:
     from compatd.engine.builder.service import Builder
@@ -63,4 +70,22 @@ class BuildKit(Door):
 
     def image_context(self, job: Job, name: str, kind: str, reference: str) -> NamedContext:
         """A named context that is an image (`docker-image`), or a layout at the client (`oci-layout`)."""
-        raise NotImplementedError
+        task = Task(observer=job.status, auth=SessionAuth(self.sessions, job.session_id))
+        if kind == "docker-image":
+            pull = job.attributes.get("image-resolve-mode") == "pull"
+            return contexts.ImageContext(self.engine, task, name, reference, pull=pull)
+        return contexts.LayoutContext(self.engine, task, name, reference, partial(self.client, job))
+
+    async def client(self, job: Job) -> SessionClient:
+        """The client's session, as exports and imports use it. Raises EngineError."""
+        if not job.session_id:
+            raise EngineError("the build has no session")
+        return SessionClient(await self.sessions.get(job.session_id, owner=job.peer.owner))
+
+    async def cache_sources(self, job: Job, wanted: FrontendOptions) -> list[CacheSource]:
+        """The caches of `--cache-from`."""
+        client = await self.client(job) if job.session_id and wanted.cache_from else None
+        auth = SessionAuth(self.sessions, job.session_id)
+        task = Task(observer=job.status, client=client, auth=auth)
+        entries = [CacheEntry(one["Type"], one["Attrs"]) for one in wanted.cache_from]
+        return list(cacheimport.sources(self.engine, entries, task))
