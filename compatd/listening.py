@@ -69,7 +69,7 @@ async def _warn(config: Config, host: str) -> None:
 
 
 def _text(error: Exception) -> str:
-    return str(error.strerror or error).lower() if isinstance(error, OSError) else str(error)
+    return str(error.strerror or error) if isinstance(error, OSError) else str(error)
 
 
 def close(sockets: list[socket.socket]) -> None:

@@ -39,6 +39,8 @@ def _tcp(text: str, rest: str) -> str:
         return ValueError(f"invalid bind address ({text}): {why}")
 
     authority, slash, _ = rest.partition("/")
+    if authority.startswith("[") and "]" not in authority:
+        raise wrong(f"parse \"tcp://{rest}\": missing ']' in host")
     host, port = _split(authority)
     if port and not port.isdigit():
         raise wrong(f'parse "tcp://{rest}": invalid port ":{port}" after host')

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 BACKLOG = 4096
 KEEPALIVE = 15  # seconds between probes of a silent TCP client
 _LISTEN_FDS_START = 3
+_LAST_PORT = 65535
 
 
 class UnixListener(socket.socket):
@@ -59,11 +60,13 @@ def _unix(path: str, group: str | None) -> socket.socket:
     sock = UnixListener(socket.AF_UNIX)
     try:
         if not abstract:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
             _remove_stale(path)
         old = os.umask(0o777)  # nobody may connect before owner and mode are right
         try:
             sock.bind("\0" + path[1:] if abstract else path)
+        except OSError as error:
+            why = (error.strerror or "invalid argument").lower()  # a path that is too long has no number
+            raise _cannot(error.errno or errno.EINVAL, path, f": listen unix {path}: bind: {why}") from None
         finally:
             os.umask(old)
         if not abstract:
@@ -84,8 +87,12 @@ def _remove_stale(path: str) -> None:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
+    except NotADirectoryError:
+        return  # bind(2) says so
+    if stat.S_ISDIR(mode):
+        raise _cannot(errno.EISDIR, path, ": is a directory")
     if not stat.S_ISSOCK(mode):
-        raise FileExistsError(errno.EEXIST, "can't create unix socket: not a socket", path)
+        raise _cannot(errno.EEXIST, path, ": not a socket")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:
@@ -97,7 +104,11 @@ def _remove_stale(path: str) -> None:
             return
         except BlockingIOError:
             pass
-    raise OSError(errno.EADDRINUSE, "can't create unix socket: address already in use", path)
+    raise _cannot(errno.EADDRINUSE, path, ": address already in use")
+
+
+def _cannot(number: int, path: str, why: str) -> OSError:
+    return OSError(number, f"can't create unix socket {path}{why}")
 
 
 def _group_id(group: str | None) -> int:
@@ -118,11 +129,17 @@ def _tcp(rest: str) -> list[socket.socket]:
     host, _, port = rest.rstrip("/").rpartition(":")
     if not port.isdigit():
         raise ValueError(f"invalid bind address (tcp://{rest}): no port")
+    if int(port) > _LAST_PORT:
+        raise ValueError(f"listen tcp: address {int(port)}: invalid port")
     host = host.strip("[]")
     try:
         found = socket.getaddrinfo(host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
-        raise OSError(error.errno, f"listen tcp: lookup {host}: {error.strerror}") from None
+        log.error(
+            "Error looking up specified host address",
+            extra={"fields": {"error": f"lookup {host}: {(error.strerror or '').lower()}", "host": host}},
+        )
+        raise ValueError(f"failed to lookup {host} address in host specification") from None
     # All addresses: one socket for both families. Of a name's addresses the first of IPv4, as Go does it.
     first = socket.AF_INET if host else socket.AF_INET6
     found = sorted(found, key=lambda info: info[0] != first)[:1]

@@ -77,3 +77,32 @@ def socket_groups() -> list[int]:
     import os
 
     return [*os.getgroups(), os.getegid()]
+
+
+# As dockerd 26.1 says it behind "failed to load listeners: ".
+@pytest.mark.parametrize(
+    ("host", "text"),
+    [
+        ("tcp://127.0.0.1:99999", "listen tcp: address 99999: invalid port"),
+        ("tcp://[::1]:65536", "listen tcp: address 65536: invalid port"),
+        ("tcp://no.such.invalid:2375", "failed to lookup no.such.invalid address in host specification"),
+        (
+            "unix://DIR/no/x",
+            "can't create unix socket PATH: listen unix PATH: bind: no such file or directory",
+        ),
+        ("unix://DIR/folder", "can't create unix socket DIR/folder: is a directory"),
+        (
+            "unix://DIR/" + "x" * 108,
+            "can't create unix socket PATH: listen unix PATH: bind: invalid argument",
+        ),
+    ],
+)
+def test_what_cannot_be_listened_on(host: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    host = host.replace("DIR", str(tmp_path))
+    with pytest.raises(listening.ListenError) as error:
+        _load([host], tls=False)
+    assert str(error.value) == text.replace("DIR", str(tmp_path)).replace(
+        "PATH", host.removeprefix("unix://")
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

@@ -64,6 +64,11 @@ MERGED = "merged configuration validation from file and command line flags faile
         ('{"default-stop-timeout": -1}', {}, MERGED + "invalid default stop timeout: -1"),
         ('{"network-diagnostic-port": 65536}', {},
          MERGED + "invalid network-diagnostic-port (65536): value must be between 0 and 65535"),
+        (
+            '{"hosts": ["tcp://[::1"]}',
+            {},
+            MERGED + """invalid bind address (tcp://[::1): parse "tcp://[::1": missing ']' in host""",
+        ),
         ('{"hosts": ["foo://x"]}', {}, MERGED + "invalid bind address (foo://x): unsupported proto 'foo'"),
         ('{"default-ipc-mode": "host"}', {},
          MERGED + 'IPC mode "host" is not supported as default value; use "shareable" or "private"'),

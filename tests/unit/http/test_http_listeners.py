@@ -25,6 +25,7 @@ def folder() -> Iterator[Path]:
 
 def test_unix_socket_is_for_its_group_only(folder: Path) -> None:
     path = folder / "new" / "s.sock"
+    path.parent.mkdir()
     (sock,) = listen(f"unix://{path}", group=str(os.getgid()))
     with sock:
         found = path.lstat()
