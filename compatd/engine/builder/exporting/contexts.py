@@ -73,7 +73,7 @@ class ImageContext:
 
 
 class LayoutContext:
-    """`oci-layout://store@digest`: an image in a folder of the client's. `client` is asked when it is needed."""
+    """`oci-layout://store@digest`: an image in a folder of the client's; `client` is asked when needed."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class LayoutContext:
         self._name, self._digest = name, digest
 
     async def resolve(self, platform: Platform) -> Base:
-        """The image, brought here; its layers stay pinned until the event loop goes on. Raises EngineError."""
+        """The image, brought here; pinned until the event loop goes on. Raises EngineError."""
         label = f"[context {self._name}]"
         try:
             shown = f"{parse(self._name).name}@{self._digest}"
@@ -119,10 +119,9 @@ class LayoutContext:
                         await self._layer(store, layer, parent, diff_id, pins)
                     parent = chain_id
             document = {key: value for key, value in draft.config.items() if key != "rootfs"}
-            return Base(
-                shown.partition("@")[0], self._digest, document, tuple(draft.chain_ids), line=f"{label} {shown}",
-                description=f"pulled from {shown}",
-            )  # fmt: skip
+            chain_ids, description = tuple(draft.chain_ids), f"pulled from {shown}"
+            reference = shown.partition("@")[0]
+            return Base(reference, self._digest, document, chain_ids, "", description, f"{label} {shown}")
 
     async def _layer(
         self, store: ContentStore, layer: Descriptor, parent: str, diff_id: str, pins: Pins
