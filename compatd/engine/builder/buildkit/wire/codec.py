@@ -296,18 +296,24 @@ def _encode(message: Message, parts: list[bytes]) -> None:
             continue
         head = heads[row.name]
         if row.key:
+            heads_of_entry = _entry(row)._heads
             for key in sorted(value):
-                entry = _entry(row).__new__(_entry(row))
-                entry.__dict__ = {"key": key, "value": value[key]}
-                _put(parts, head, entry.encode())
-        elif row.kind in _NUMBERS:
-            if row.repeated:
-                _put(parts, head, b"".join(varint(int(number) & 0xFFFFFFFFFFFFFFFF) for number in value))
-            else:
-                parts += (head, varint(int(value) & 0xFFFFFFFFFFFFFFFF))
+                entry: list[bytes] = []  # Go writes both, also when they are the defaults
+                _put_one(entry, heads_of_entry["key"], row.key, key)
+                _put_one(entry, heads_of_entry["value"], row.kind, value[key])
+                _put(parts, head, b"".join(entry))
+        elif row.repeated and row.kind in _NUMBERS:
+            _put(parts, head, b"".join(varint(int(number) & 0xFFFFFFFFFFFFFFFF) for number in value))
         else:
             for item in value if row.repeated else (value,):
-                _put(parts, head, _chunk(row.kind, item))
+                _put_one(parts, head, row.kind, item)
+
+
+def _put_one(parts: list[bytes], head: bytes, kind: str, value: Any) -> None:
+    if kind in _NUMBERS:
+        parts += (head, varint(int(value) & 0xFFFFFFFFFFFFFFFF))
+    else:
+        _put(parts, head, _chunk(kind, value))
 
 
 def _chunk(kind: str, value: Any) -> bytes:

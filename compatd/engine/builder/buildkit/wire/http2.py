@@ -19,7 +19,6 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
-    ConnectionTerminated,
     Event,
     RequestReceived,
     ResponseReceived,
@@ -49,9 +48,10 @@ HEADER_LIST = 1 << 18  # bytes of a head: BuildKit's clients put lists of patter
 RESETS = 500  # that a client may break off of unfinished streams; each that ends well gives one back
 
 _READ = 256 << 10
+_AT_ONCE = 512  # frames, before others have the event loop
 _LEAST = 65535  # RFC 9113, 6.9.2: windows before anybody has said anything
 _MOST = (1 << 31) - 1
-_DATA, _HEADERS, _PUSH, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 5, 8, 9
+_DATA, _HEADERS, _PUSH, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 5, 7, 8, 9
 _END_STREAM, _END_HEADERS, _PADDED = 1, 4, 8
 _FRAME = struct.Struct(">HBBBI")
 
@@ -140,7 +140,9 @@ class Connection:
     async def _read_all(self) -> None:
         while data := await self._bytes.read(_READ):
             try:
-                self._received(data)
+                while not self._received(data):
+                    data = b""
+                    await asyncio.sleep(0)
             except H2Error as error:
                 self._broken(error)
             if self._ending:
@@ -178,7 +180,8 @@ class Connection:
 
     # in
 
-    def _received(self, data: bytes) -> None:
+    def _received(self, data: bytes) -> bool:
+        """Takes what has come; False when there is more of it than may be done at once."""
         if self._preface:
             early = data[: self._preface]
             self._preface -= len(early)
@@ -186,8 +189,8 @@ class Connection:
             data = data[len(early) :]
         if self._rest:
             data = self._rest + data
-        view, at, length = memoryview(data), 0, len(data)
-        while length - at >= 9 and not self._ending:
+        view, at, length, work = memoryview(data), 0, len(data), 0
+        while length - at >= 9 and not self._ending and work < _AT_ONCE:
             high, low, kind, flags, number = _FRAME.unpack_from(data, at)
             size = high << 8 | low
             if size > FRAME:
@@ -195,16 +198,22 @@ class Connection:
             stop = at + 9 + size
             if stop > length:
                 break
+            work += 1
             if kind == _DATA:
                 self._data(number & _MOST, flags, view[at + 9 : stop])
             elif kind == _WINDOW_UPDATE and size == 4 and not self._in_headers:
                 self._window(number & _MOST, int.from_bytes(view[at + 9 : stop], "big") & _MOST)
+            elif kind == _GOAWAY and size >= 8 and not self._in_headers:
+                self.leaving = True  # h2 would take it for the end of streams that go on
+                self._changed()
             else:
                 if kind in (_HEADERS, _PUSH, _CONTINUATION):
                     self._in_headers = not flags & _END_HEADERS
+                work += 15  # h2 takes so much longer
                 self._handle(self._h2.receive_data(view[at:stop]))
             at = stop
         self._rest = data[at:]
+        return work < _AT_ONCE
 
     def _data(self, number: int, flags: int, content: memoryview) -> None:
         size = len(content)
@@ -266,9 +275,6 @@ class Connection:
                 stream = self._add(event.stream_id)
                 stream.headers = _decoded(event.headers)
                 self._on_request(stream)
-            elif isinstance(event, ConnectionTerminated):
-                self.leaving = True
-                self._changed()
             elif isinstance(event, ResponseReceived | TrailersReceived | StreamEnded | StreamReset):
                 found = self.streams.get(event.stream_id or 0)
                 if found is not None:
