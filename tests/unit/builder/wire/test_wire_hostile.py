@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hpack import Decoder, Encoder
 
-from compatd.engine.builder.buildkit.wire import http2
+from compatd.engine.builder.buildkit.wire import http2, settings
 from compatd.engine.builder.buildkit.wire.server import GrpcServer, ServerStream
 from compatd.engine.builder.buildkit.wire.streams import UNSENT, WINDOW
 from tests.unit.builder.wire.ends import CHECK, COPY, Bytes, Packet, counting, healthy, pair, raw, run, until
@@ -81,7 +81,7 @@ async def said(data: bytes) -> int:
         HELLO + head(3) + head(1),
         HELLO + frame(CONTINUATION, b"x", stream=1),
         HELLO + head(1, flags=5) + frame(DATA, b"x", stream=1),
-        HELLO + (http2.FRAME + 1).to_bytes(3, "big") + b"\0\0\0\0\0\1",
+        HELLO + (settings.FRAME + 1).to_bytes(3, "big") + b"\0\0\0\0\0\1",
         HELLO + frame(HEADERS, b"\xff\xff\xff\xff\xff", flags=4, stream=1),
         HELLO + frame(SETTINGS, struct.pack(">HI", 4, 1 << 31)),
     ],
@@ -137,7 +137,7 @@ def test_more_streams_than_allowed() -> None:
 
     async def scene() -> None:
         async with raw({COPY: stuck}) as end:
-            await end.write(HELLO + b"".join(head(n) for n in range(1, 2 * http2.STREAMS + 3, 2)))
+            await end.write(HELLO + b"".join(head(n) for n in range(1, 2 * settings.STREAMS + 3, 2)))
             await Frames(end).until(GOAWAY)
 
     run(scene())

@@ -15,8 +15,6 @@ import logging
 import struct
 from collections.abc import Callable
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     Event,
@@ -27,11 +25,10 @@ from h2.events import (
     TrailersReceived,
 )
 from h2.exceptions import H2Error, ProtocolError
-from h2.settings import SettingCodes, Settings
 
+from compatd.engine.builder.buildkit.wire.settings import FRAME, begin
 from compatd.engine.builder.buildkit.wire.streams import (
     UNSENT,
-    WINDOW,
     ByteStream,
     ConnectionLost,
     Headers,
@@ -42,9 +39,6 @@ log = logging.getLogger(__name__)
 
 CONNECTION_WINDOW = 16 << 20
 HELD = 64 << 20  # bytes of all streams, whole and begun, before the connection gets no more room
-FRAME = 1 << 16  # bytes of a frame that is taken
-STREAMS = 250  # a client's at once, as Go's servers have it
-HEADER_LIST = 1 << 18  # bytes of a head: BuildKit's clients put lists of patterns there
 RESETS = 500  # that a client may break off of unfinished streams; each that ends well gives one back
 
 _READ = 256 << 10
@@ -92,7 +86,7 @@ class Connection:
         self._in_headers = False
         self._resets = RESETS
         self._ending = False
-        self._h2 = _begin(client=on_request is None)
+        self._h2 = begin(client=on_request is None)
         self._flush_h2()
         self.write_window(0, CONNECTION_WINDOW - _LEAST)
 
@@ -378,24 +372,6 @@ class Connection:
         self._out.append(data)
         self.unsent += len(data)
         self._wake_writer()
-
-
-def _begin(*, client: bool) -> H2Connection:
-    h2 = H2Connection(H2Configuration(client_side=client, header_encoding=None))
-    values: dict[SettingCodes, int] = {
-        SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
-        SettingCodes.MAX_FRAME_SIZE: FRAME,
-        SettingCodes.MAX_HEADER_LIST_SIZE: HEADER_LIST,
-    }
-    if client:
-        values[SettingCodes.ENABLE_PUSH] = 0
-    else:
-        values[SettingCodes.MAX_CONCURRENT_STREAMS] = STREAMS
-    h2.local_settings = Settings(client=client, initial_values=values)
-    h2.initiate_connection()
-    h2.max_inbound_frame_size = FRAME
-    h2.decoder.max_header_list_size = HEADER_LIST
-    return h2
 
 
 def _decoded(headers: object) -> Headers:
