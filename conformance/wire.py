@@ -149,7 +149,7 @@ class Wire:
         *,
         version: str = "",
         headers: dict[str, str] | None = None,
-        parameters: dict[str, Any] | None = None,
+        parameters: Any = None,
         **query: Any,
     ) -> Answer:
         """One request, the whole answer. A body that is not bytes goes as JSON.

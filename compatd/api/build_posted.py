@@ -6,7 +6,7 @@ from typing import Any
 from compatd.api.build_options import outputs
 from compatd.engine.builder.buildkit.limits import Peer
 from compatd.engine.builder.buildkit.posted import Request
-from compatd.engine.builder.classic import Options
+from compatd.engine.builder.classic.build import Options
 from compatd.engine.engine import Engine
 from compatd.engine.errors import EngineError
 from compatd.http import Call

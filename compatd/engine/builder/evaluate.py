@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from compatd.engine.builder import history, ports
+from compatd.engine.builder import history, mountrules, ports
 from compatd.engine.builder.dockerfile import instructions as i
 from compatd.engine.builder.dockerfile import lint, words
 from compatd.engine.builder.dockerfile.errors import DockerfileError, suggestion
@@ -49,7 +49,7 @@ def evaluate(
         except DockerfileError as error:
             raise error.at(planned.instruction.lines) from None
     state = evaluation.state
-    if index == plan.target and plan.options.labels:
+    if index == plan.target and plan.options.labels and not plan.options.label_steps:
         labels = {**(state.config.get("Labels") or {}), **plan.options.labels}
         state = replace(state, image={**state.image, "config": {**state.config, "Labels": labels}})
     return steps, state
@@ -140,6 +140,7 @@ class _Evaluation:
         args, script, shown = list(one.words), None, one.original
         if one.files:
             args, script, shown = _with_heredocs(one)
+        mountrules.check(one.mounts, before.config.get("WorkingDir") or "/")
         if one.shell:
             args = [*self._shell(before), " ".join(args)]
         secrets = {mount.env: "****" for mount in one.mounts if mount.type == "secret" and mount.env}

@@ -88,6 +88,7 @@ class Options:
     contexts: Collection[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     several_platforms: bool = False  # then progress names them
+    label_steps: bool = False  # labels are LABEL instructions at the target's end, as in the classic builder
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +181,20 @@ def plan(dockerfile: Dockerfile, options: Options, build_platform: Platform | No
             continue  # the client's context stands for the whole stage
         planned = tuple(map(table.planned, stage.instructions))
         table.stages[index] = replace(table.stages[index], instructions=planned)
+    if options.label_steps:
+        table.stages[target] = _with_labels(table.stages[target], options.labels)
     stages = tuple(table.stages)
     made = _checked(Plan(stages, target, options, here, args, lexer, linter, dockerfile.source))
     return replace(made, stages=(replace(stages[0], name=""),)) if len(stages) == 1 else made
+
+
+def _with_labels(stage: PlannedStage, labels: Mapping[str, str]) -> PlannedStage:
+    pairs = [i.Pair(key, value) for key, value in sorted(labels.items())]
+    added = [
+        i.Label(keyword="LABEL", original=f"LABEL {pair}", lines=stage.lines, pairs=(pair,), literal=True)
+        for pair in pairs
+    ]
+    return replace(stage, instructions=(*stage.instructions, *map(Planned, added)))
 
 
 def _checked(made: Plan) -> Plan:

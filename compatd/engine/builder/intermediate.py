@@ -6,25 +6,20 @@ cache goes with the images. What is compared is the whole config, not the words 
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from compatd import VERSION
-from compatd.engine import gojson, timestamps
 from compatd.engine.builder import cachekeys, snapshots, steps
+from compatd.engine.builder.classic.documents import child, config_of
 from compatd.engine.builder.dockerfile import instructions as i
 from compatd.engine.builder.planning import Program
 from compatd.engine.builder.progress import StepEvent, Vertex
 from compatd.engine.builder.records import IMAGE, Record
 from compatd.engine.builder.stand import Stand
 from compatd.engine.builder.state import Step
-from compatd.engine.containers.commit import tidy
-from compatd.engine.containers.merge import CONFIG_DEFAULTS
 from compatd.engine.images.model import Image
 
 if TYPE_CHECKING:
     from compatd.engine.builder.executor import Execution
-
-Json = dict[str, Any]
 
 
 class Numbers:
@@ -47,7 +42,9 @@ class Intermediate:
     def __init__(self, execution: "Execution", numbers: Numbers) -> None:
         self._execution, self._numbers = execution, numbers
         self._builder, self._observer = execution.builder, execution.observer
-        self._index = execution.builder.engine.images.index
+        self._images = execution.builder.engine.images
+        self._index = self._images.index
+        self._triggers: dict[int, int] = {}  # how many of a stage are still to come
 
     async def begin(self, stage: int, stand: Stand) -> None:
         """FROM has been done."""
@@ -55,10 +52,11 @@ class Intermediate:
         if planned.start is None:
             return
         await self._tell("begin", stage, planned.start.original, number=self._numbers.first[stage])
-        await self._tell("done", stage, image=stand.image)
-        triggers = sum(one.triggered for one in planned.instructions)
+        triggers = self._triggers[stage] = sum(one.triggered for one in planned.instructions)
         if triggers:
             await self._tell("triggers", stage, number=triggers)
+        else:
+            await self._tell("done", stage, image=stand.image)
 
     async def _tell(
         self, kind: str, stage: int, text: str = "", *, number: int = 0, id: str = "", image: str = ""
@@ -74,7 +72,7 @@ class Intermediate:
         if action:
             await action.key(stand.key)
         created_by = action.created_by() if action else step.classic_created_by
-        document = {**step.state.image, "config": self._config(step, stand)}
+        document = {**step.state.image, "config": config_of(step.state.config, stand.image)}
         key = cachekeys.image_key(stand.image or str(self._execution.platform), created_by, document)
         async with self._builder.cache.alone(key):
             image = None if self._execution.fresh(stage) else self._known(key)
@@ -85,7 +83,9 @@ class Intermediate:
                 self._builder.cache.put(Record(key, IMAGE, created_by, image=image.id))
         for chain_id in image.chain_ids:
             self._execution.pins.add(chain_id)
-        await self._tell("done", stage, image=image.id)
+        self._triggers[stage] -= not at
+        if at or not self._triggers[stage]:  # triggers are part of FROM, and end with it
+            await self._tell("done", stage, image=image.id)
         stand = stand.after(step.state, image.created)
         return replace(stand, key=key, chain_ids=tuple(image.chain_ids), image=image.id)
 
@@ -111,45 +111,31 @@ class Intermediate:
             chain_ids = (*chain_ids, layer.chain_id) if layer else chain_ids
         if id:
             await self._tell("removed", stage, id=id)
-        raw = self._document(step, stand, chain_ids, created_by, id)
-        return self._index.create(raw, stand.image)
-
-    def _config(self, step: Step, stand: Stand) -> Json:
-        config = {key: value for key, value in step.state.config.items() if key != "ArgsEscaped"}
-        return tidy({**CONFIG_DEFAULTS, "OnBuild": None, **config, "Image": stand.image})
+        image = self._index.create(self._document(stage, step, stand, chain_ids, created_by, id), stand.image)
+        self._images.emit(image, "create", image.id)
+        return image
 
     def _document(
-        self, step: Step, stand: Stand, chain_ids: tuple[str, ...], created_by: str, container: str
+        self,
+        stage: int,
+        step: Step,
+        stand: Stand,
+        chain_ids: tuple[str, ...],
+        created_by: str,
+        container: str,
     ) -> bytes:
-        """The image's config, as dockerd's commit writes it."""
-        moment = timestamps.rfc3339(time.time_ns())
         parent = self._index.images.get(stand.image)
-        entry: Json = {"created": moment, "created_by": created_by}
-        if len(chain_ids) == len(stand.chain_ids):
-            entry["empty_layer"] = True
-        config = self._config(step, stand)
-        words = [*(step.before.config.get("Shell") or ["/bin/sh", "-c"])]
-        said = created_by.removeprefix(" ".join(words) + " ")
-        command = list(step.args) if isinstance(step.instruction, i.Run) else _nop(words, said)
-        image = step.state.image
-        document: Json = {
-            "architecture": image.get("architecture") or "",
-            "author": image.get("author"),
-            "config": config,
-            "container": container,
-            "container_config": tidy({**config, "Hostname": container[:12], "Cmd": command}),
-            "created": moment,
-            "docker_version": VERSION,
-            "history": [*((parent.config.get("history") if parent else None) or []), entry],
-            "os": image.get("os") or "linux",
-            "rootfs": {"type": "layers", "diff_ids": self._execution.diff_ids(chain_ids)},
-            "variant": image.get("variant"),
-        }
-        return gojson.dumps({key: value for key, value in document.items() if value})
-
-
-def _nop(words: list[str], said: str) -> list[str]:
-    """The command that a container which does nothing is given; most instructions are a word of their own."""
-    mark = "#(nop) "
-    spaced = mark + " "
-    return [*words, mark, said.removeprefix(spaced)] if said.startswith(spaced) else [*words, said]
+        platform = {key: step.state.image.get(key) for key in ("architecture", "os", "variant")}
+        own = step.state.image.get("author") or ""
+        inherited = self._execution.program.steps[stage][0].before.image.get("author")
+        new = len(chain_ids) > len(stand.chain_ids)
+        return child(
+            parent.config if parent else platform,
+            step.state.config,
+            created_by=created_by,
+            created=time.time_ns(),
+            parent_id=stand.image,
+            author="" if own == inherited else own,
+            container=container,
+            diff_id=self._execution.diff_ids(chain_ids)[-1] if new else None,
+        )

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SCRIPTS = "/dev/pipes/"  # where the script of `RUN <<EOF` with a `#!` is mounted
-_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,9 @@ def proxy_environment(build_args: Mapping[str, str]) -> list[str]:
     """The proxies among the build arguments, in both cases: for RUN, but for no cache key and no history."""
     found: dict[str, str] = {}
     for name in sorted(build_args):
-        if name.lower() in _PROXIES:
+        if name.lower() in PROXIES:
             found[name.lower()] = build_args[name]
-    return [f"{key}={found[name]}" for name in _PROXIES if found.get(name) for key in (name.upper(), name)]
+    return [f"{key}={found[name]}" for name in PROXIES if found.get(name) for key in (name.upper(), name)]
 
 
 def base_state(stage: PlannedStage, image: Mapping[str, Any] | None, platform: Platform) -> State:

@@ -90,9 +90,14 @@ class Env(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label(Instruction):
+    """`literal`: as the client gave it beside the Dockerfile, nothing in it is expanded."""
+
     pairs: tuple[Pair, ...]
+    literal: bool = False
 
     def expanded(self, word: Word) -> Self:
+        if self.literal:
+            return self
         return replace(self, pairs=_expand_pairs(self.pairs, word))
 
 
