@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from compatd.engine.builder.service import Builder
 from compatd.engine.containers import Containers
 from compatd.engine.errors import InvalidParameter
 from compatd.engine.foldersize import folder_size
 from compatd.engine.images import Images
 from compatd.engine.volumes import Volumes
+
+if TYPE_CHECKING:
+    from compatd.engine.builder.service import Builder
 
 Json = dict[str, Any]
 
@@ -23,7 +25,7 @@ _ACTIVE = ("running", "paused", "restarting")
 class Usage:
     """Counts on demand; who asks while a count is under way gets its result."""
 
-    def __init__(self, images: Images, containers: Containers, volumes: Volumes, builder: Builder) -> None:
+    def __init__(self, images: Images, containers: Containers, volumes: Volumes, builder: "Builder") -> None:
         self._images, self._containers, self._volumes = images, containers, volumes
         self._builder = builder
         self._counting: dict[str, asyncio.Task[Json]] = {}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from runtime import syscalls
-from runtime.init import paths
+from runtime.init import paths, users
+from runtime.init.errors import UserError
 from runtime.init.road import Road
 from runtime.init.rootfs import OverlayRoot
 
@@ -42,10 +43,11 @@ def is_there(lower: list[str], path: str) -> bool:
 
 
 def run(arguments: dict[str, Any], fds: list[int]) -> dict[str, Any]:
-    """Make the folder "path" (absolute, in the container) with all above it, mode 0755, owned by root.
+    """Make the folder "path" (absolute, in the container) with all above it, mode 0755, owned by root or
+    "user".
 
     "overlay": `Storage.root_plan(...)["overlay"]`; "mount": an empty folder of the host to mount on (unseen
-    by others). Answer: {} or {"error": text}.
+    by others); "user": as in an image's config, looked up there. Answer: {} or {"error": text}.
     """
     path = arguments["path"]
     try:
@@ -57,9 +59,16 @@ def run(arguments: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         road = Road(arguments["mount"], None, None)
         OverlayRoot(arguments["overlay"]).run(road)
         os.umask(0)
-        found = paths.ensure(road.root, path, folder=True)
+        owner = users.resolve(road.root, arguments["user"]) if arguments.get("user") else None
+        made: list[str] = []
+        found = paths.ensure(road.root, path, folder=True, made=made)
+        if owner:
+            for one in made:
+                os.chown(one, owner.uid, owner.gid, follow_symlinks=False)
         if os.fstat(found).st_mode & 0o170000 != 0o040000:
             return {"error": f"Cannot mkdir: {path} is not a directory"}
+    except UserError as error:
+        return {"error": str(error)}
     except OSError as error:
         if error.errno == _ELOOP:  # as /proc/self/fd/7 at a start: chdir and its check will tell
             return {}

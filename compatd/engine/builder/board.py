@@ -6,10 +6,12 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 from compatd.engine.builder import cachekeys
+from compatd.engine.builder.errors import BuildError
 from compatd.engine.builder.progress import Log, Observer, Status, Vertex
 from compatd.engine.errors import EngineError
 
 CANCELED = "context canceled"
+_KEY = "failed to compute cache key: "  # told of the build, not of the step
 
 
 class Board:
@@ -35,7 +37,9 @@ class Board:
             vertex.error = CANCELED
             raise
         except EngineError as error:
-            vertex.error = error.message
+            vertex.error = error.message.removeprefix(_KEY)
+            if isinstance(error, BuildError):
+                error.vertex = error.vertex or vertex.digest
             raise
         except BaseException as error:
             vertex.error = str(error)

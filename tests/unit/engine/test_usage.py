@@ -42,6 +42,15 @@ class Containers:
         ]
 
 
+class Builder:
+    def disk_usage(self) -> list[Json]:
+        return [
+            {"ID": "1", "InUse": True, "Shared": False, "Size": 5},
+            {"ID": "2", "InUse": False, "Shared": True, "Size": 10},
+            {"ID": "3", "InUse": False, "Shared": False, "Size": 20},
+        ]
+
+
 class Volumes:
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -60,7 +69,7 @@ def usage(root: Path) -> Usage:
     for name, size in (("used", 30), ("idle", 12)):
         (root / name).mkdir(exist_ok=True)
         (root / name / "file").write_bytes(b"x" * size)
-    neighbours: Any = (Images(), Containers(), Volumes(root))
+    neighbours: Any = (Images(), Containers(), Volumes(root), Builder())
     return Usage(*neighbours)
 
 
@@ -81,7 +90,9 @@ def test_all(tmp_path: Path) -> None:
         {"RefCount": 0, "Size": 12},
     ]
     assert (volume["ActiveCount"], volume["TotalSize"], volume["Reclaimable"]) == (1, 42, 12)
-    assert (found["BuildCache"], found["BuildCacheUsage"]) == ([], {})
+    cache = found["BuildCacheUsage"]
+    assert cache["Items"] == found["BuildCache"] and len(found["BuildCache"]) == 3
+    assert [cache[key] for key in ("ActiveCount", "TotalCount", "TotalSize", "Reclaimable")] == [1, 3, 35, 20]
 
 
 def test_some_kinds(tmp_path: Path) -> None:
