@@ -1,0 +1,407 @@
+"""Builds as clients ask for them: by a build function of their own, by a frontend, by POST."""
+
+import asyncio
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from compatd.engine.builder.buildkit.limits import Peer
+from compatd.engine.builder.buildkit.posted import Request
+from compatd.engine.builder.buildkit.wire.messages import proto
+from compatd.engine.builder.buildkit.wire.server import ServerStream
+from compatd.engine.builder.buildkit.wire.status import Code, GrpcError
+from compatd.engine.builder.classic.build import Options
+from compatd.engine.builder.dockerfile.errors import DockerfileError
+from compatd.engine.builder.errors import BuildError
+from compatd.engine.errors import EngineError
+from tests.unit.builder.kit.scene import SESSION, Scene, bridge, control, scene
+from tests.unit.builder.wire.ends import run, until
+
+COPY = "/moby.filesync.v1.FileSync/DiffCopy"
+Packet = proto("fsutil.types.Packet")
+
+
+class Folder:
+    """A client's folders; `asked` keeps what metadata each call came with."""
+
+    def __init__(self, **files: bytes) -> None:
+        self.files = files
+        self.asked: list[dict[str, list[str]]] = []
+
+    async def __call__(self, call: ServerStream) -> None:
+        self.asked.append(dict(call.metadata))
+        wanted = call.metadata.get("followpaths")
+        names = [name for name in sorted(self.files) if wanted is None or name in wanted]
+        for name in names:
+            await call.send(Packet(stat=proto("fsutil.types.Stat")(path=name, mode=0o644)))
+        await call.send(Packet())
+        if not names:
+            return
+        async for packet in call:
+            if packet.type == 3:
+                await call.send(Packet(type=3))
+                return
+            await call.send(Packet(type=2, ID=packet.ID, data=self.files[names[packet.ID]]))
+            await call.send(Packet(type=2, ID=packet.ID))
+
+
+def folder(dockerfile: bytes = b"FROM scratch\n") -> Folder:
+    return Folder(**{"Dockerfile": dockerfile, ".dockerignore": b"*.log\n", "a.txt": b"a"})
+
+
+async def by_function(one: Scene, options: dict[str, str], **solve: Any) -> Any:
+    """As buildx builds: Control/Solve waits for what a build function returns."""
+    request = control("SolveRequest", Ref="job", Session=SESSION, **solve)
+    solving = asyncio.ensure_future(one.control("Solve", request))
+    try:
+        await one.bridge("Ping", bridge("PingRequest"))
+        asked = bridge("SolveRequest", Frontend="dockerfile.v0", FrontendOpt=options, allowResultReturn=True)
+        try:
+            result = (await one.bridge("Solve", asked)).result
+        except GrpcError as error:
+            details = [proto("google.protobuf.Any")(type_url=d[0], value=d[1]) for d in error.details]
+            status = proto("google.rpc.Status")(code=error.code, message=error.message, details=details)
+            await one.bridge("Return", bridge("ReturnRequest", error=status))
+        else:
+            await one.bridge("Return", bridge("ReturnRequest", result=result))
+        return await solving
+    finally:
+        solving.cancel()
+
+
+def test_the_road_of_buildx() -> None:
+    async def play() -> None:
+        lent = folder()
+        async with scene({COPY: lent}) as one:
+            status = asyncio.ensure_future(one.status())
+            await by_function(one, {"filename": "Dockerfile", "build-arg:A": "1", "label:x": "y"})
+            (request,) = one.builder.requests
+            assert request.dockerfile == b"FROM scratch\n" and request.options.build_args == {"A": "1"}
+            assert request.options.labels == {"x": "y"} and request.network == "default"
+            assert request.ignore.ignored("x.log")
+            shown = [v for response in await status for v in response.vertexes]
+            assert [v.name for v in shown if v.completed and not v.error]
+            names = {v.name for v in shown}
+            assert {
+                "[internal] load build definition from Dockerfile",
+                "[internal] load .dockerignore",
+                "[1/1] FROM scratch",
+            } <= names
+            assert lent.asked[0]["dir-name"] == ["dockerfile"]
+            assert lent.asked[0]["followpaths"] == ["Dockerfile", "Dockerfile.dockerignore", "dockerfile"]
+            assert one.builder.contexts.keys == [
+                ("dockerfile", "dockerfile:dockerfile:key"),
+                ("context", "context:context-.dockerignore:key"),
+            ]
+            assert one.builder.contexts.log.count("closed") == 2
+
+    run(play())
+
+
+def test_the_context_comes_when_a_step_wants_it() -> None:
+    async def play() -> None:
+        lent = folder()
+        async with scene({COPY: lent}) as one:
+
+            async def work(request: Any, observer: Any) -> None:
+                files = await request.context.load(["/a.txt", "ü/x"])
+                assert await files.read("a.txt") == b"a"
+
+            one.builder.work = work
+            await by_function(one, {})
+            asked = lent.asked[-1]
+            assert asked["dir-name"] == ["context"] and asked["exclude-patterns"] == ["*.log"]
+            assert asked["followpaths"] == ["a.txt", "%C3%BC%2Fx"] and asked["followpaths-encoded"] == ["1"]
+            parts = {part.ID for response in await one.status() for part in response.statuses}
+            assert parts == {"transferring dockerfile:", "transferring context:"}
+
+    run(play())
+
+
+def test_what_came_of_it_goes_through_the_client() -> None:
+    async def play() -> None:
+        async with scene({COPY: folder()}) as one:
+            request = control("SolveRequest", Ref="job", Session=SESSION)
+            solving = asyncio.ensure_future(one.control("Solve", request))
+            asked = bridge("SolveRequest", Frontend="dockerfile.v0", allowResultReturn=True)
+            result = (await one.bridge("Solve", asked)).result
+            assert result.ref.id and json.loads(result.metadata["refs.platforms"])["Platforms"] == [
+                {"ID": "linux/amd64", "Platform": {"architecture": "amd64", "os": "linux"}}
+            ]
+            assert b"diff_ids" not in result.metadata["containerimage.config"]
+            with pytest.raises(GrpcError, match="no such ref: nope"):
+                await one.bridge("Evaluate", bridge("EvaluateRequest", Ref="nope"))
+            await one.bridge("Evaluate", bridge("EvaluateRequest", Ref=result.ref.id))
+            await one.bridge("Return", bridge("ReturnRequest", result=result))
+            await solving
+            with pytest.raises(GrpcError) as caught:
+                await one.bridge("Evaluate", bridge("EvaluateRequest", Ref=result.ref.id))
+            assert (caught.value.code, caught.value.message) == (Code.NOT_FOUND, "no such job job")
+
+    run(play())
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "line"),
+    [
+        (DockerfileError("unknown instruction: FORM", [(1, 1)]), "unknown instruction: FORM", 1),
+        (BuildError("process x did not", code=1, locations=[(1, 2)]), "process x did not", 1),
+    ],
+)
+def test_errors_show_the_lines_that_they_are_about(error: EngineError, text: str, line: int) -> None:
+    async def play() -> None:
+        async with scene({COPY: folder()}) as one:
+
+            async def work(request: Any, observer: Any) -> None:
+                raise error
+
+            one.builder.work = work
+            with pytest.raises(GrpcError) as caught:
+                await by_function(one, {})
+            assert (caught.value.code, caught.value.message) == (Code.UNKNOWN, text)
+            (detail,) = [d for d in caught.value.details if d.type_url.endswith("errdefs.Source+json")]
+            source = json.loads(detail.value)
+            assert source["info"]["filename"] == "Dockerfile"
+            assert base64.b64decode(source["info"]["data"]) == b"FROM scratch\n"
+            assert source["ranges"][0]["start"] == {"line": line}
+
+    run(play())
+
+
+def test_several_places_keep_their_order_on_the_way_through_the_client() -> None:
+    async def play() -> None:
+        async with scene({COPY: folder()}) as one:
+
+            async def work(request: Any, observer: Any) -> None:
+                raise DockerfileError("circle", [(1, 1), (2, 2)])
+
+            one.builder.work = work
+            asked = bridge("SolveRequest", Frontend="dockerfile.v0")
+            solving = asyncio.ensure_future(
+                one.control("Solve", control("SolveRequest", Ref="job", Session=SESSION))
+            )
+            with pytest.raises(GrpcError) as first:
+                await one.bridge("Solve", asked)
+            # Go's clients turn the chain of errors round on the way back
+            turned = [
+                proto("google.protobuf.Any")(type_url=d[0], value=d[1]) for d in reversed(first.value.details)
+            ]
+            status = proto("google.rpc.Status")(code=2, message="circle", details=turned)
+            await one.bridge("Return", bridge("ReturnRequest", error=status))
+            with pytest.raises(GrpcError) as last:
+                await solving
+            assert last.value.details == first.value.details
+
+    run(play())
+
+
+def test_a_client_that_goes_away_ends_its_build() -> None:
+    async def play() -> None:
+        async with scene({COPY: folder()}) as one:
+            began = asyncio.Event()
+
+            async def work(request: Any, observer: Any) -> None:
+                began.set()
+                await asyncio.Event().wait()
+
+            one.builder.work = work
+            building = asyncio.ensure_future(by_function(one, {}))
+            await began.wait()
+            building.cancel()
+            await asyncio.gather(building, return_exceptions=True)
+            await until(lambda: one.builder.cancelled == 1)
+            await until(lambda: not one.kit.jobs.all(active=True))
+            (job,) = one.kit.jobs.all()
+            assert job.error is not None and job.error.message == "context canceled"
+
+    run(play())
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"Entitlements": ["x"]}, "unknown entitlement x"),
+        (
+            {"Entitlements": ["security.insecure"]},
+            "granting entitlement security.insecure is not allowed by build daemon configuration",
+        ),
+        ({"Exporters": [control("Exporter", Type="x")]}, 'exporter "x" could not be found'),
+        ({"Frontend": "gateway.v0"}, "the frontend gateway.v0 is not supported"),
+    ],
+)
+def test_what_is_refused_at_once(given: dict[str, Any], text: str) -> None:
+    async def play() -> None:
+        async with scene() as one:
+            with pytest.raises(GrpcError) as caught:
+                await one.control("Solve", control("SolveRequest", Ref="job", **given))
+            assert caught.value.message.startswith(text)
+
+    run(play())
+
+
+def test_configured_entitlements() -> None:
+    async def play() -> None:
+        async with scene({COPY: folder()}) as one:
+            one.kit.engine.config.builder = {
+                "Entitlements": {"security-insecure": True, "network-host": False}
+            }
+            granted = control(
+                "SolveRequest",
+                Ref="job",
+                Session=SESSION,
+                Frontend="dockerfile.v0",
+                Entitlements=["security.insecure"],
+            )
+            await one.control("Solve", granted)
+            assert one.builder.requests[0].entitlements == frozenset(("security.insecure",))
+            with pytest.raises(GrpcError, match="granting entitlement network"):
+                await one.control("Solve", control("SolveRequest", Ref="j2", Entitlements=["network.host"]))
+
+    run(play())
+
+
+def test_other_frontends_and_capabilities() -> None:
+    async def solve(dockerfile: bytes, **options: str) -> None:
+        async with scene({COPY: folder(dockerfile)}) as one:
+            await one.control(
+                "Solve",
+                control(
+                    "SolveRequest",
+                    Ref="job",
+                    Session=SESSION,
+                    Frontend="dockerfile.v0",
+                    FrontendAttrs={key.replace("_", "."): value for key, value in options.items()},
+                ),
+            )
+
+    run(solve(b"# syntax=docker/dockerfile:1\nFROM scratch\n"))
+    with pytest.raises(GrpcError, match="the frontend example/x"):
+        run(solve(b"# syntax=example/x\nFROM scratch\n"))
+    with pytest.raises(GrpcError) as caught:
+        run(solve(b"FROM scratch\n", frontend_caps="moby.buildkit.frontend.nope"))
+    assert caught.value.code == Code.UNIMPLEMENTED
+    assert caught.value.details[0].value == b'{"name":"moby.buildkit.frontend.nope"}'
+    run(solve(b"FROM scratch\n", frontend_caps="moby.buildkit.frontend.contexts+forward"))
+
+
+def test_others_builds_are_not_there() -> None:
+    async def play() -> None:
+        limited = Peer(frozenset(("own",)), "bob")
+        async with scene(peer=limited) as one:
+            job = control("SolveRequest", Ref="job")
+            task = asyncio.ensure_future(one.kit.solve_request(job, Peer(frozenset(), "ann")))
+            await until(lambda: bool(one.kit.jobs.all(active=True)))
+            with pytest.raises(GrpcError, match="no such job job"):
+                await one.bridge("Ping", bridge("PingRequest"))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    run(play())
+
+
+# POST /build?version=2
+
+
+def posted(options: Options, body: bytes = b"", **more: Any) -> Request:
+    async def chunks() -> Any:
+        yield body
+
+    return Request(options, chunks, **more)
+
+
+async def tell(one: Scene, request: Request) -> list[dict[str, Any]]:
+    told: list[dict[str, Any]] = []
+
+    async def write(value: dict[str, Any]) -> None:
+        told.append(value)
+
+    await one.kit.posted.build(request, write)
+    return told
+
+
+ONLY_CACHE = ({"Type": "cacheonly", "Attrs": {}},)
+
+
+def test_a_posted_build_with_a_session() -> None:
+    async def play() -> None:
+        async with scene({COPY: folder()}) as one:
+            options = Options(
+                remote="client-session",
+                build_args={"A": "1", "B": None},
+                labels={"x": "y"},
+                extra_hosts=("h:host-gateway",),
+                network="host",
+                resources={"ShmSize": 5, "Ulimits": [{"Name": "core", "Soft": 1, "Hard": 2}]},
+                target="t",
+                no_cache=True,
+            )
+            told = await tell(one, posted(options, session=SESSION, outputs=ONLY_CACHE))
+            assert {each["id"] for each in told} == {"moby.buildkit.trace"}
+            decode = proto("moby.buildkit.v1.StatusResponse").decode
+            shown = {v.name for each in told for v in decode(base64.b64decode(each["aux"])).vertexes}
+            assert "[internal] load build definition from Dockerfile" in shown
+            (request,) = one.builder.requests
+            assert request.options.build_args == {"A": "1"} and request.options.target == "t"
+            assert request.extra_hosts == ("h:10.9.8.7",) and request.network == "host"
+            assert request.entitlements == frozenset(("network.host",)) and request.no_cache is True
+            assert request.resources["Ulimits"] == [{"Name": "core", "Soft": 1, "Hard": 2}]
+
+    run(play())
+
+
+def test_a_posted_body_is_the_context() -> None:
+    async def play() -> None:
+        async with scene() as one:
+            await tell(one, posted(Options(), b"FROM scratch\n", outputs=ONLY_CACHE))
+            assert one.builder.requests[0].dockerfile == b"FROM scratch\n"
+
+    run(play())
+
+
+def test_a_body_that_comes_by_another_request() -> None:
+    async def play() -> None:
+        async with scene() as one:
+            waiting = posted(Options(remote="upload-request", build_id="b1"), outputs=ONLY_CACHE)
+            building = asyncio.ensure_future(tell(one, waiting))
+            await asyncio.sleep(0)
+            sent = await tell(one, posted(Options(build_id="upload-request:b1"), b"FROM scratch\n"))
+            await building
+            assert sent == [] and one.builder.requests[0].dockerfile == b"FROM scratch\n"
+
+    run(play())
+
+
+def test_a_posted_build_is_cancelled_by_its_id() -> None:
+    async def play() -> None:
+        async with scene() as one:
+            began = asyncio.Event()
+
+            async def work(request: Any, observer: Any) -> None:
+                began.set()
+                await asyncio.Event().wait()
+
+            one.builder.work = work
+            options = Options(build_id="b1")
+            building = asyncio.ensure_future(tell(one, posted(options, b"x", outputs=ONLY_CACHE)))
+            await began.wait()
+            assert one.kit.posted.cancel("b1") and not one.kit.posted.cancel("b2")
+            with pytest.raises(EngineError, match="context canceled"):
+                await building
+            assert one.builder.cancelled == 1
+
+    run(play())
+
+
+def test_posted_builds_that_cannot_be() -> None:
+    async def play() -> None:
+        async with scene() as one:
+            with pytest.raises(EngineError, match='network mode "bridge" not supported by buildkit'):
+                await tell(one, posted(Options(network="bridge")))
+            with pytest.raises(EngineError, match="multiple outputs not supported"):
+                await tell(one, posted(Options(), outputs=ONLY_CACHE * 2))
+            with pytest.raises(EngineError, match="invalid host x"):
+                await tell(one, posted(Options(extra_hosts=("x",))))
+
+    run(play())
