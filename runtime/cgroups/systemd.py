@@ -3,7 +3,8 @@
 The path is `slice:prefix:name`, as runc has it: `system.slice:docker:<id>` is the scope `docker-<id>.scope`.
 systemd makes it for a process that is there already, the one that starts the container. This moves out as
 soon as the container's first process is in (`born`), and only then counts the limit of processes.
-Limits are given to systemd, too, which else would undo them when it reads its units anew.
+Limits are given to systemd, too, which else would undo them when it reads its units anew: with the scope's
+making, so that a start asks it once.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class _Scope(Cgroup):
         self._roots = {"": layout.unified, **layout.folders}
         self._homes: list[str] = []  # where this process was before it was put into the scope
         self._later: Resources = {}
+        self._told: list[Property] = []  # with the scope's making
 
     def make(self, made: list[str], resources: Resources) -> None:
         for line in read("/proc/self", "cgroup").splitlines():
@@ -69,13 +71,13 @@ class _Scope(Cgroup):
             root = self._roots.get(controllers.split(",")[0])
             if root:
                 self._homes.append(root + path)
+        self._told = self.properties(_without_pids(resources))
         self._begin()
 
     def apply(self, resources: Resources) -> None:
         if self._homes and resources.get("pids"):
             self._later = {"pids": resources["pids"]}
-            resources = resources.copy()
-            del resources["pids"]
+            resources = _without_pids(resources)
         self._tell(resources)
         super().apply(resources)
 
@@ -108,6 +110,7 @@ class _Scope(Cgroup):
             ("DefaultDependencies", ("b", False)),
             ("CollectMode", ("s", "inactive-or-failed")),
             *((f"{kind}Accounting", ("b", True)) for kind in ("CPU", "Memory", "IO", "Tasks")),
+            *self._told,
         ]
         signature = "ssa(sv)a(sa(sv))"
         try:
@@ -153,7 +156,8 @@ class _Scope(Cgroup):
         from runtime.cgroups import dbus
 
         properties = self.properties(resources)
-        if not properties:
+        told, self._told = self._told, []
+        if not properties or properties == told:
             return
         try:
             dbus.call("SetUnitProperties", "sba(sv)", self.unit, True, properties)
@@ -219,6 +223,12 @@ class ScopeV1(_Scope, V1):
         if pids:
             found.append(("TasksMax", ("t", _bytes(pids))))
         return found
+
+
+def _without_pids(resources: Resources) -> Resources:
+    rest = resources.copy()
+    rest.pop("pids", None)
+    return rest
 
 
 def _bytes(value: int) -> int:

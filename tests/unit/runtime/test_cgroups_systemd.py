@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -161,6 +162,33 @@ def test_the_limit_of_processes_waits_for_the_first(tmp_path: Path, monkeypatch:
     assert (folder / "pids.max").read_text() == "1"
     assert (home / "cgroup.procs").read_text() == "0"
     assert told == [["MemoryMax"], ["TasksMax"]]
+
+
+def test_a_scope_is_made_with_its_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call for a start; a second one only for the limit of processes, and for what is changed later."""
+    group = scope(root=str(tmp_path))
+    folder = Path(group.folders()[0])
+    folder.mkdir(parents=True)
+    for name in ("pids.max", "memory.max", "cpu.weight"):
+        (folder / name).write_text("")
+    calls: list[tuple[str, list[str]]] = []
+
+    def call(member: str, signature: str, *arguments: Any) -> None:
+        properties = next(found for found in arguments if found and isinstance(found, list))
+        calls.append(
+            (member, [name for name, _ in properties if name in ("MemoryMax", "TasksMax", "CPUWeight")])
+        )
+
+    monkeypatch.setattr(dbus, "call", call)
+    monkeypatch.setattr(group, "_await_scope", lambda: None)
+    monkeypatch.setattr(group, "_leave", lambda: None)
+    limits: Any = {"memory": {"limit": 7 << 20}, "cpu": {"shares": 1024}}
+    group.create(limits)
+    group.born()
+    assert calls == [("StartTransientUnit", ["MemoryMax", "CPUWeight"])]
+    assert (folder / "memory.max").read_text() == str(7 << 20)
+    group.apply(limits)
+    assert calls[1:] == [("SetUnitProperties", ["MemoryMax", "CPUWeight"])]
 
 
 def test_which_driver(monkeypatch: pytest.MonkeyPatch) -> None:
