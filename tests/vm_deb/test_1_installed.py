@@ -50,6 +50,8 @@ def test_systemctl_and_journal() -> None:
     assert "Docker Application Container Engine" in shown
     assert "API listen on /run/docker.sock" in sh("journalctl -u docker --no-pager")
     assert sh("systemctl show -P Id compatd.service") == "docker.service"
+    sh("systemctl disable docker && systemctl enable docker")
+    assert sh("systemctl is-enabled docker.service") == "enabled"
 
 
 def test_hello() -> None:
