@@ -111,7 +111,10 @@ class TreeMount(Bind):
 
     def _below(self, root: int, flags: int) -> int:
         try:
-            below = s.openat2(root, self.subpath or ".", s.O_PATH, _RESOLVE)
+            try:
+                below = s.openat2(root, self.subpath or ".", s.O_PATH, _RESOLVE)
+            except OSError as error:
+                raise StepError(f"open /{self.subpath}: {reason(error)}") from None
             try:
                 return s.open_tree(below, b"", flags)
             finally:

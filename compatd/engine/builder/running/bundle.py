@@ -24,9 +24,9 @@ def write(
     folder = engine.runtime.bundle(run.id)
     (folder / "rootfs").mkdir(parents=True, exist_ok=True)
     spec = build_spec(container, bundle.surroundings(engine.containers, container, folder))
-    targets = {mount["destination"] for mount in mounts}
-    spec["mounts"] = [mount for mount in spec["mounts"] if mount["destination"] not in targets]
-    spec["mounts"] += mounts
+    last = {mount["destination"]: mount for mount in mounts}
+    spec["mounts"] = [mount for mount in spec["mounts"] if mount["destination"] not in last]
+    spec["mounts"] += [mount for mount in mounts if last[mount["destination"]] is mount]
     if not run.classic:
         _as_buildkit(run, spec)
     config = {**bundle.shim_config(engine.containers, container, plan), "root": root}

@@ -1,5 +1,7 @@
 """The words of both builders for a command that has failed."""
 
+import re
+
 from compatd.engine.builder.dockerfile.text import quote
 from compatd.engine.builder.errors import BuildError
 from compatd.engine.builder.running.model import Run
@@ -7,6 +9,8 @@ from compatd.engine.builder.running.runs import End
 from compatd.engine.containers.start import creation_failed
 
 PLAIN = ("unable to find user", "unable to find group", "uids and gids must be in range")
+# What `runtime.init.sources.TreeMount` says.
+_SOURCE = re.compile(r': error mounting ".*" to rootfs at ".*": (open /.*)')
 _KERNEL = "cannot allocate memory"
 
 
@@ -27,5 +31,7 @@ def not_started(run: Run, text: str) -> tuple[BuildError, bytes]:
     """A command that the runtime could not start, by the runtime's text; and what BuildKit logs of it."""
     if text.startswith(PLAIN):
         return of(run, text, classic=text), b""
+    if missing := _SOURCE.search(text):
+        return of(run, missing[1]), b""
     classic = creation_failed(text)[1].message
     return of(run, "exit code: 1", code=1, classic=classic), f"runc run failed: {text}\n".encode()

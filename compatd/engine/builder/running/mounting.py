@@ -125,8 +125,6 @@ class Mounting:
             if one.tree is not None and not owned:
                 tree = await self._tree(one)
                 await self._copy(tree.get("lower") or [tree["flat"]], one.source, folder)
-            elif one.source != "/":
-                raise BuildError(f"lstat {one.source}: no such file or directory")
             if owned:
                 os.chown(folder, mount.uid or 0, mount.gid or 0)
                 folder.chmod(mode)
@@ -137,7 +135,9 @@ class Mounting:
         record = await caches.acquire(cache, key, mount.sharing, text, fill)
         self._undo.push_async_callback(caches.release, cache, record)
         options = "ro" if mount.read_only else "rw"
-        self._add(one.target, "tree", one.id, "rbind", options, tree={"flat": str(cache.folder(record))})
+        inside = "" if one.tree is not None else one.source.strip("/")  # of a seed only that part is copied
+        plan = {"flat": str(cache.folder(record))}
+        self._add(one.target, "tree", one.id, "rbind", options, tree=plan, subpath=inside)
 
     async def _tmpfs(self, one: ResolvedMount) -> None:
         options = ["nosuid"]

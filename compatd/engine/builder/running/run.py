@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,24 +113,20 @@ class _Life:
         engine, run = self._engine, self._run
         if self._stream is not None:
             self._stream.close()
-        try:
-            if self._starting is not None:
-                await self._kill(self._starting)
-            made = stubs.made(self._bundle) if self._root is not None and not run.classic else []
-            await engine.runtime.delete(run.id)
-            if made and self._root is not None:
-                await asyncio.to_thread(stubs.remove, bundle.changes(self._root), made)
-        except (RuntimeError_, OSError) as error:
-            log.warning("clearing away the RUN %s: %s", run.id, error)
-        finally:
-            engine.runs.over(run.id)
-            engine.networks.release(run.id)
+        if self._starting is not None:
+            await self._kill(self._starting)
+        for step in (self._clean, self._mounting.close, partial(engine.runtime.delete, run.id)):
             try:
-                await self._mounting.close()
-            except OSError as error:
-                log.warning("clearing away the mounts of the RUN %s: %s", run.id, error)
-            with contextlib.suppress(OSError):
-                self._bundle.rmdir()
+                await step()
+            except (RuntimeError_, OSError) as error:
+                log.warning("clearing away the RUN %s: %s", run.id, error)
+        engine.runs.over(run.id)
+        engine.networks.release(run.id)
+
+    async def _clean(self) -> None:
+        """Take the mount points out of what was written."""
+        if self._root is not None and not self._run.classic and (made := stubs.made(self._bundle)):
+            await asyncio.to_thread(stubs.remove, bundle.changes(self._root), made)
 
     async def _kill(self, starting: "asyncio.Task[Any]") -> None:
         """Nothing of it runs when this returns."""
