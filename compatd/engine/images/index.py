@@ -118,7 +118,8 @@ class Index:
     def _drop_unused(self, chain_ids: list[str]) -> list[str]:
         """Forget those layers that nothing uses any more, top first; returns their chain IDs."""
         used = self._used()
-        gone = [chain for chain in reversed(chain_ids) if chain not in used and chain in self.layers]
+        named = dict.fromkeys(reversed(chain_ids))  # one may be pinned several times
+        gone = [chain for chain in named if chain not in used and chain in self.layers]
         if gone:
             held = set(self.held())
             for holder in self.holders:

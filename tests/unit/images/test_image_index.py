@@ -188,3 +188,12 @@ def test_a_failed_write_changes_nothing(images: Images, monkeypatch: pytest.Monk
 def test_only_the_owner_may_enter_the_storage(images: Images) -> None:
     for folder in (images.storage.layers, images.storage.rw, images.storage.tmp, images.storage.blobs):
         assert folder.stat().st_mode & 0o007 == 0
+
+
+def test_a_layer_pinned_twice_is_let_go_once(images: Images) -> None:
+    image = add_image(images, layers=2)
+    del images.index.images[image.id]
+    with images.index.pinned() as pins:
+        for chain_id in (*image.chain_ids, *image.chain_ids):
+            pins.add(chain_id)
+    assert not images.index.layers

@@ -119,9 +119,14 @@ class LayoutContext:
                         await self._layer(store, layer, parent, diff_id, pins)
                     parent = chain_id
             document = {key: value for key, value in draft.config.items() if key != "rootfs"}
-            chain_ids, description = tuple(draft.chain_ids), f"pulled from {shown}"
-            reference = shown.partition("@")[0]
-            return Base(reference, self._digest, document, chain_ids, "", description, f"{label} {shown}")
+            return Base(
+                reference=shown.partition("@")[0],
+                digest=self._digest,
+                document=document,
+                chain_ids=tuple(draft.chain_ids),
+                description=f"pulled from {shown}",
+                line=f"{label} {shown}",
+            )
 
     async def _layer(
         self, store: ContentStore, layer: Descriptor, parent: str, diff_id: str, pins: Pins
