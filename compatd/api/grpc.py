@@ -1,10 +1,16 @@
 """BuildKit's doors: connections that become HTTP/2, with the engine as gRPC's server or as its client."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from compatd.engine.builder.buildkit.limits import Peer
 from compatd.engine.builder.buildkit.wire import sessions
-from compatd.engine.engine import Engine
 from compatd.engine.errors import EngineError, InvalidParameter
 from compatd.http import Call, Handler
+
+if TYPE_CHECKING:
+    from compatd.engine.engine import Engine
 
 PROTOCOL = "h2c"
 
