@@ -127,6 +127,23 @@ def _group(group: str, name: str) -> int:
     raise UserError(f"unable to find group {name}: no matching entries in group file")
 
 
+def find_user(passwd: str, name: str) -> tuple[int, int] | None:
+    """(uid, gid) of the login name in a passwd file's text; names of digits are names here."""
+    for entry in _entries(passwd, 7):
+        uid = _number(entry[2])
+        if entry[0] == name and uid is not None:
+            return uid, _number(entry[3]) or 0
+    return None
+
+
+def find_group(group: str, name: str) -> int | None:
+    """The number of the group in a group file's text."""
+    for entry in _entries(group, 3):
+        if entry[0] == name and (number := _number(entry[2])) is not None:
+            return number
+    return None
+
+
 def _entries(text: str, fields: int) -> Iterator[list[str]]:
     for line in text.split("\n"):
         if line and line[0] not in "#\r" and len(line) <= MAX_LINE:

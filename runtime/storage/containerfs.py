@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
-_SAFE = syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NOEXEC
+SAFE = syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NOEXEC
 _LOCATE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 
 
@@ -79,7 +79,7 @@ def enter(arguments: Json) -> View:
     for mount, source in found:
         if source >= 0:
             _place(tree, mount, source, make=not process)
-    _pivot(tree)
+    pivot(tree)
     return View(os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), proc)
 
 
@@ -151,13 +151,13 @@ def _overlay(overlay: Json, scratch: str, target: str, *, write: bool) -> int:
             "upper": f"{scratch}/diff",
             "work": f"{scratch}/work",
         }
-    mounted = _Mounted(target)
+    mounted = Mounted(target)
     OverlayRoot(overlay).run(mounted)  # type: ignore[arg-type,typeddict-item,unused-ignore]
-    syscalls.mount_setattr(mounted.root, set=_SAFE)
+    syscalls.mount_setattr(mounted.root, set=SAFE)
     return mounted.root
 
 
-class _Mounted:
+class Mounted:
     """What OverlayRoot needs of a container's start."""
 
     def __init__(self, rootfs: str) -> None:
@@ -166,7 +166,7 @@ class _Mounted:
 
 
 def _attach(tree: int, target: int) -> None:
-    syscalls.mount_setattr(tree, set=_SAFE, propagation=syscalls.MS_PRIVATE, recursive=True)
+    syscalls.mount_setattr(tree, set=SAFE, propagation=syscalls.MS_PRIVATE, recursive=True)
     syscalls.move_mount(tree, target)
 
 
@@ -192,7 +192,7 @@ def _place(root: int, mount: Json, tree: int, *, make: bool) -> None:
         os.close(tree)
 
 
-def _pivot(root: int) -> None:
+def pivot(root: int) -> None:
     """Make `root` the only tree that there is."""
     old = os.open("/", syscalls.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     os.fchdir(root)

@@ -248,3 +248,40 @@ def _simulate(items: Sequence[_Item], path: str) -> bool:
         if not states:
             return False
     return (end, False) in states
+
+
+class Glob:
+    """A shell pattern as Go's path.Match takes it, for COPY's sources: `*` and `?` stay within a name."""
+
+    def __init__(self, text: str) -> None:
+        """Raises PatternError."""
+        self.items: list[_Item] = []
+        for kind, what in _items(text):
+            self.items.append(("*" if kind in ("**", "**/") else kind, what))
+            if kind == "**/":
+                self.items.append(("literal", "/"))
+        stars = sum(kind == "*" for kind, _ in self.items)
+        expression = "".join(
+            _EXPRESSIONS.get(kind) or (re.escape(what) if kind == "literal" else what)
+            for kind, what in self.items
+        )
+        self._regex = re.compile(expression + r"\Z", re.ASCII) if stars <= _MANY else None
+        # A class may stand for a slash, too
+        self.depth = text.count("/") + 1 + sum(kind == "class" for kind, _ in self.items)
+
+    def matches(self, path: str) -> bool:
+        """Whether it matches all of this relative path."""
+        if self._regex is not None:
+            return self._regex.match(path) is not None
+        return _simulate(self.items, path)
+
+
+def has_wildcards(text: str) -> bool:
+    """Whether one of Go's wildcards is in it that no backslash takes its meaning from."""
+    rest = iter(text)
+    for char in rest:
+        if char == "\\":
+            next(rest, "")
+        elif char in "*?[":
+            return True
+    return False

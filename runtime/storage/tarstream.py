@@ -29,12 +29,19 @@ except ImportError:
     _decompressobj = _zlib.decompressobj
     _inflate_errors = (_zlib.error,)
 
-try:
-    # glibc loads it when a thread is ended from outside, as Python does with daemon threads at exit: by then
-    # this process is in a chroot, and it would be the image's
-    ctypes.CDLL("libgcc_s.so.1")
-except OSError:
-    pass  # no glibc: musl has it inside
+
+def load_thread_end() -> None:
+    """Load what glibc loads when a thread is ended from outside, as Python does with daemon threads at exit.
+
+    By then the process is in a chroot, and it would be the image's.
+    """
+    try:
+        ctypes.CDLL("libgcc_s.so.1")
+    except OSError:
+        pass  # no glibc: musl has it inside
+
+
+load_thread_end()
 
 CHUNK = 1 << 18
 PIECE = 4 << 20  # the most that one step of inflating gives, so that a bomb cannot fill the memory
