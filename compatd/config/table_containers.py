@@ -113,7 +113,5 @@ ROWS = (
         "",
         "Comma-separated list of hosts or IP addresses for which the proxy is skipped",
     ),
-    option(
-        "builder", "builder", {}, "Settings of the builder", on_line=False, idle="there is no builder yet"
-    ),
+    option("builder", "builder", {}, "Settings of the builder", on_line=False),
 )

@@ -266,6 +266,10 @@ def _nri(text: str, before: dict[str, Any] | None) -> dict[str, Any]:
 # JSON
 
 
+def _sizes(prefix: str) -> dict[str, Callable[[Any], Any]]:
+    return {f"{prefix}{name}": string for name in ("ReservedSpace", "MaxUsedSpace", "MinFreeSpace")}
+
+
 _check_ulimit = struct("container.Ulimit", Name=string, Hard=whole64, Soft=whole64)
 _check_pool = struct("ipamutils.NetworkToSplit", base=lambda value: _prefix(string(value)), size=whole)
 _check_runtime = struct(
@@ -277,12 +281,22 @@ _check_runtime = struct(
 )
 
 
-_check_gc = struct("config.BuilderGCConfig", Enabled=truth, DefaultKeepStorage=string)
+_check_rule = struct("config.BuilderGCRule", All=truth, **_sizes(""), KeepStorage=string)
+_check_gc = struct(
+    "config.BuilderGCConfig",
+    Enabled=truth,
+    Policy=lambda value: [_check_rule(one) for one in exactly(value, list, "[]config.BuilderGCRule")],
+    **_sizes("Default"),
+    DefaultKeepStorage=string,
+)
+_check_entitlements = struct(
+    "config.BuilderEntitlements", **{"network-host": truth, "security-insecure": truth, "device": truth}
+)
 
 
 def _check_builder(value: Any) -> dict[str, Any]:
     """The object as it is: whoever builds knows the rest of it."""
-    struct("config.BuilderConfig", GC=_check_gc)(value)
+    struct("config.BuilderConfig", GC=_check_gc, Entitlements=_check_entitlements)(value)
     return dict(value)
 
 

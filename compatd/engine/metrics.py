@@ -48,6 +48,17 @@ class Histogram:
         self.observe(label, time.perf_counter() - began)
 
 
+class Counters:
+    """One that only grows for each label."""
+
+    def __init__(self, *labels: str) -> None:
+        self.values = dict.fromkeys(labels, 0)
+
+    def add(self, label: str) -> None:
+        """One more of it."""
+        self.values[label] += 1
+
+
 container_actions = Histogram()
 for _action in ("changes", "commit", "create", "delete", "start"):
     container_actions.observe(_action, 0)  # dockerd begins with one of each that took no time
@@ -58,6 +69,17 @@ host_info = Histogram()
 health_checks = Counter()
 health_checks_failed = Counter()
 events = Counter()
+builds_triggered = Counter()
+builds_failed = Counters(
+    "build_canceled",
+    "build_target_not_reachable_error",
+    "command_not_supported_error",
+    "dockerfile_empty_error",
+    "dockerfile_syntax_error",
+    "error_processing_commands_error",
+    "missing_onbuild_arguments_error",
+    "unknown_instruction_error",
+)
 
 
 def timed(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from compatd.config import ConfigError, load
 from compatd.config.config import DEFAULT_FILE
+from compatd.fsck.buildcache import BuildCacheCheck
 from compatd.fsck.folders import CLASSES, FolderCheck, held_layers
 from compatd.fsck.images import ImageCheck
 from compatd.fsck.report import Report
@@ -98,7 +99,9 @@ def check(data_root: Path, driver: str, *, deep: bool, repair: bool) -> Report:
         storage = open_storage(driver, root)
         storage.make_folders()  # as every start of the daemon does: an empty folder more is no problem
         FolderCheck(state, storage, data_root, report).run()
-        ImageCheck(state, storage, held_layers(state), report).run(deep=deep)
+        cache = BuildCacheCheck(state, storage, report)
+        cache.run()
+        ImageCheck(state, storage, held_layers(state), report, cached=cache.held).run(deep=deep)
         report.count(data_root, CLASSES)
         if repair:
             report.repair()

@@ -5,19 +5,23 @@ import time
 from functools import partial
 from pathlib import Path
 
+from compatd.engine.builder.cache import FOLDERS
 from compatd.engine.timestamps import rfc3339
 from compatd.fsck.report import Report
 from compatd.fsck.state import State
 from runtime.storage.base import Storage
 
 _ID_LENGTH = 64
-_OURS = frozenset({"state.db", "state.db-wal", "state.db-shm", "lock", "blobs", "layers", "l", "rw", "tmp"})
+_OURS = frozenset(
+    {"state.db", "state.db-wal", "state.db-shm", "lock", "blobs", "layers", "l", "rw", "tmp", FOLDERS}
+)
 _IN_RW = frozenset({"diff", "work", "base"})
 
 CLASSES = {
     "": "other",
     "compatd": "state",
     "compatd/blobs": "blobs",
+    f"compatd/{FOLDERS}": "build cache",
     "compatd/l": "layers",
     "compatd/layers": "layers",
     "compatd/rw": "containers",

@@ -1,6 +1,6 @@
 """Images, their names, layers and blobs: what the state mentions is there and whole, and nothing else is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,20 @@ _IN_A_LAYER = frozenset({"diff", "init", "flat", "recipe", "lost"})
 
 
 class ImageCheck:
-    """One check of all images; `held` says which containers have which layers below them."""
+    """One check of all images; `held` says which containers have which layers below them, `cached` are those
+    that the build cache has.
+    """
 
-    def __init__(self, state: State, storage: Storage, held: dict[str, str], report: Report) -> None:
+    def __init__(
+        self,
+        state: State,
+        storage: Storage,
+        held: dict[str, str],
+        report: Report,
+        *,
+        cached: Collection[str] = (),
+    ) -> None:
+        self._cached = cached
         self._state = state
         self._storage = storage
         self._held = held
@@ -36,12 +47,13 @@ class ImageCheck:
                 self._bad[layer.chain_id] = fault
         self._read_images()
         self._check_tags()
-        used = {chain for image in self._images.values() for chain in image.chain_ids} | set(self._held)
+        used = {chain for image in self._images.values() for chain in image.chain_ids}
+        used |= {*self._held, *self._cached}
         for chain_id, fault in self._bad.items():
             self._report_bad(chain_id, fault)
         for chain_id in self._layers:
             if chain_id not in used and chain_id not in self._bad:
-                text = f"layer {chain_id}, which no image and no container has"
+                text = f"layer {chain_id}, which no image, no container and no build has"
                 self._orphan(text, partial(self._drop_layer, chain_id), self._storage.layer_path(chain_id))
         self._check_folders()
         self._check_blobs()

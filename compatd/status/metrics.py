@@ -20,6 +20,15 @@ def render(engine: Engine, process: list[str]) -> bytes:
     states = {"paused": paused, "running": running, "stopped": stopped}
     info = engine.system.about()
     lines = [
+        *family(
+            "builder_builds_failed_total",
+            "counter",
+            "Number of failed image builds",
+            [({"reason": reason}, count) for reason, count in metrics.builds_failed.values.items()],
+        ),
+        *counter(
+            "builder_builds_triggered_total", "Number of triggered image builds", metrics.builds_triggered
+        ),
         *histogram(
             f"{_ENGINE}container_actions_seconds",
             "The number of seconds it takes to process each container action",

@@ -176,7 +176,7 @@ def _missing_work(daemon: Daemon) -> None:
 @pytest.mark.parametrize(
     ("harm", "line"),
     [
-        (_layer_of_no_image, f"orphan: layer sha256:{'f' * 64}, which no image and no container has"),
+        (_layer_of_no_image, f"orphan: layer sha256:{'f' * 64}, which no image, no container and no build has"),
         (_stray_in_a_layer, "stray: layers/"),
         (_stray_beside_a_root, "stray: rw/"),
         (_missing_work, "missing: folder rw/"),

@@ -41,7 +41,15 @@ class Execution:
         self.builder, self.request, self.platform, self.pins = builder, request, platform, pins
         self.observer = observer
         self.board = Board(observer, str(platform))
-        self.bases = Bases(builder.engine.images, self.board, pins, pull=request.pull, auth=request.auth)
+        self.bases = Bases(
+            builder.engine.images,
+            self.board,
+            pins,
+            pull=request.pull,
+            auth=request.auth,
+            local=request.door == CLASSIC,
+        )
+        self._lines: dict[str, asyncio.Task[tuple[Vertex, str]]] = {}
         self.program: Program
         self._stages: dict[int, asyncio.Task[Stand]] = {}
         self._classic: Intermediate | None = None
@@ -61,9 +69,10 @@ class Execution:
             target = self.program.plan.target
             return self._result(self._stages[target].result())
         finally:
-            if self._context:
-                self._context.cancel()
-                await asyncio.gather(self._context, return_exceptions=True)
+            begun = [*self._lines.values(), *([self._context] if self._context else [])]
+            for task in begun:
+                task.cancel()
+            await asyncio.gather(*begun, return_exceptions=True)
             await self.bases.close()
 
     def _result(self, stand: Stand) -> PlatformResult:
@@ -87,10 +96,24 @@ class Execution:
     # Stages ------------------------------------------------------------------------------------------------
 
     async def _stage(self, index: int) -> Stand:
+        try:
+            return await self._built(index)
+        except EngineError:
+            if self._classic:  # the stages before it are built first, and fail first
+                before = [task for other, task in self._stages.items() if other < index]
+                await together([asyncio.shield(task) for task in before])
+            raise
+
+    async def _built(self, index: int) -> Stand:
         stage = self.program.plan.stages[index]
-        stand = await self._begin(index)
+        origin = self.program.origins.get(index)
         if self._classic:
-            await self._classic.begin(index, stand)
+            await self._classic.begin(index)
+        if isinstance(origin, EngineError):
+            raise origin
+        stand = await self._begin(index, origin)
+        if self._classic:
+            await self._classic.began(index, stand)
         at = 0
         for step in self.program.steps[index]:
             at += not step.triggered
@@ -101,42 +124,49 @@ class Execution:
                 raise
         return replace(stand, state=self.program.states[index]) if stage.declared else stand
 
-    async def _begin(self, index: int) -> Stand:
+    async def _begin(self, index: int, origin: Base | Context | None) -> Stand:
         stage = self.program.plan.stages[index]
         if stage.parent is not None:
             return await asyncio.shield(self._stages[stage.parent])
-        origin = self.program.origins[index]
         state = self.program.states[index]
         if isinstance(origin, Context):
             return Stand("", context=origin, state=state)
         if origin is None:
             return Stand(cachekeys.base_key((), self.platform), state=state)
-        return self._on_base(index, origin)
+        return await self._on_base(index, origin)
 
-    def _on_base(self, index: int, base: Base) -> Stand:
-        several = self.request.options.several_platforms
-        title = planning.from_title(self.program, self.program.plan.stages[index], base, several=several)
-        vertex = self.board.vertex(title, ())
+    async def _on_base(self, index: int, base: Base) -> Stand:
         key = cachekeys.base_key(base.chain_ids, base.platform)
-        record = ""
-        with self.board.running(vertex):
-            if self.request.door != CLASSIC:
-                name = cachekeys.record_key(key, ())
-                found = self.builder.cache.find(name)
-                vertex.cached = found is not None
-                if found is None:
-                    found = self.builder.cache.put(
-                        Record(name, REGULAR, base.description, base.chain_ids, key)
-                    )
-                else:
-                    self.builder.cache.use(found)
-                record = found.id
+        name = f"{base.line or base.title} {base.platform}"
+        line = self._lines.get(name)
+        if line is None:  # the first stage on an image names its line
+            line = self._lines[name] = asyncio.ensure_future(self._fetched(index, base, key))
+        vertex, record = await asyncio.shield(line)
         times = finishing.known_times(base.document)
         step = StepRecord(key, (), base.chain_ids[-1] if base.chain_ids else None, base.description,
                           vertex.digest, kind="from")  # fmt: skip
         return Stand(
             key, base.chain_ids, len(times), times, None, record, vertex.digest, base.image, (step,), (base,)
         )
+
+    async def _fetched(self, index: int, base: Base, key: str) -> tuple[Vertex, str]:
+        """The line of an image that is here now, and its record in the cache."""
+        several = self.request.options.several_platforms
+        title = planning.from_title(self.program, self.program.plan.stages[index], base, several=several)
+        vertex = self.board.vertex(title, ())
+        with self.board.running(vertex):
+            if base.bring:
+                await base.bring(vertex)
+            if self.request.door == CLASSIC:
+                return vertex, ""
+            name = cachekeys.record_key(key, ())
+            found = self.builder.cache.find(name)
+            vertex.cached = found is not None
+            if found is None:
+                found = self.builder.cache.put(Record(name, REGULAR, base.description, base.chain_ids, key))
+            else:
+                self.builder.cache.use(found)
+            return vertex, found.id
 
     async def _place(self, stage: int | None) -> tuple[Context | Any, Stand | None]:
         """Where a source's files are, and the stage that it is."""

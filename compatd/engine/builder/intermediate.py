@@ -46,12 +46,17 @@ class Intermediate:
         self._index = self._images.index
         self._triggers: dict[int, int] = {}  # how many of a stage are still to come
 
-    async def begin(self, stage: int, stand: Stand) -> None:
+    async def begin(self, stage: int) -> None:
+        """FROM comes."""
+        planned = self._execution.program.plan.stages[stage]
+        if planned.start:
+            await self._tell("begin", stage, planned.start.original, number=self._numbers.first[stage])
+
+    async def began(self, stage: int, stand: Stand) -> None:
         """FROM has been done."""
         planned = self._execution.program.plan.stages[stage]
         if planned.start is None:
             return
-        await self._tell("begin", stage, planned.start.original, number=self._numbers.first[stage])
         triggers = self._triggers[stage] = sum(one.triggered for one in planned.instructions)
         if triggers:
             await self._tell("triggers", stage, number=triggers)

@@ -23,8 +23,10 @@ from compatd.engine.images.index import Pins
 from compatd.engine.images.platform import Platform
 from compatd.engine.images.together import together
 
-Origin = Base | Context | None
-"""What a stage without a parent stands on; None: scratch."""
+Origin = Base | Context | EngineError | None
+"""What a stage without a parent stands on; None: scratch. An error is told when it is the stage's turn: the
+classic builder looks for a base only then.
+"""
 
 
 @dataclass(slots=True)
@@ -133,7 +135,7 @@ async def _origin(program: Program, index: int, request: BuildRequest, bases: Ba
     stage = program.plan.stages[index]
     platform = stage.platform or program.plan.platform
     if stage.context:
-        found = await request.named[stage.context].resolve(platform)
+        found = await request.named[stage.context].resolve(platform, pins)
         if isinstance(found, Base):
             for chain_id in found.chain_ids:
                 pins.add(chain_id)
@@ -146,8 +148,11 @@ async def _origin(program: Program, index: int, request: BuildRequest, bases: Ba
         base = await bases.get(stage.base, platform)
     except EngineError as error:
         if request.door == CLASSIC:
-            raise
-        raise BuildError(f"{stage.base}: {error.message}", locations=[stage.lines]) from error
+            program.origins[index] = error
+            return
+        name = bases.name(stage.base)
+        text = f"{stage.base}: failed to resolve source metadata for {name}: {error.message}"
+        raise BuildError(text, locations=[stage.lines]) from error
     lint.check_platform(program.plan.linter, stage.base, str(platform), str(base.platform), stage.lines)
     program.origins[index] = base
 
@@ -170,6 +175,10 @@ def _evaluate(program: Program, request: BuildRequest) -> None:
         stage = program.plan.stages[index]
         origin = program.origins.get(index)
         base: State | Mapping[str, object] | None = None
+        if isinstance(origin, EngineError) or (
+            stage.parent is not None and stage.parent not in program.states
+        ):
+            continue
         if stage.parent is not None:
             base = program.states[stage.parent]
         elif isinstance(origin, Base):

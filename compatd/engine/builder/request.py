@@ -43,8 +43,8 @@ class ContextSource(Protocol):
 class NamedContext(Protocol):
     """One of `--build-context`: an image, or files."""
 
-    async def resolve(self, platform: Platform) -> Base | Context:
-        """Asked at most once for each platform. Raises EngineError."""
+    async def resolve(self, platform: Platform, pins: Pins) -> Base | Context:
+        """Asked at most once for each platform; an image's layers are pinned. Raises EngineError."""
 
 
 class CacheSource(Protocol):

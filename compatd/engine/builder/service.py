@@ -7,9 +7,11 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from compatd.engine import metrics
 from compatd.engine.builder import selectors
 from compatd.engine.builder.cache import Cache
 from compatd.engine.builder.context import Contexts
+from compatd.engine.builder.errors import reason
 from compatd.engine.builder.executor import Execution
 from compatd.engine.builder.progress import Observer
 from compatd.engine.builder.prune import Rule, Usage, prune, rules
@@ -45,7 +47,12 @@ class Builder:
         self._collected = -_COLLECT_AGAIN
 
     async def open(self) -> None:
-        """Read the cache, and remove what a killed daemon left half done."""
+        """Read the cache, and remove what a killed daemon left half done. Raises EngineError, OSError."""
+        try:
+            rules(self.engine.config.builder, str(self.engine.storage.root))
+        except InvalidParameter as error:
+            text = f"error initializing buildkit: could not get builder GC policy: {error.message}"
+            raise EngineError(text) from None
         self.cache.open()
         self.engine.images.index.holders.append(self.cache.held)
 
@@ -62,12 +69,16 @@ class Builder:
 
         Raises DockerfileError, BuildError (a step failed), EngineError and its kin.
         """
+        metrics.builds_triggered.add()
         task = asyncio.ensure_future(self._build(request, observer))
         self._running.add(task)
         if build_id:
             self._builds[build_id] = task
         try:
             return await task
+        except BaseException as error:
+            metrics.builds_failed.add(reason(error))
+            raise
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -124,6 +124,8 @@ class Snapshots:
                 layer = await self._images.layers.from_worker(*work, pins, parent=parent)
                 return layer if keep_empty or layer.diff_id != EMPTY else None
             result = await self._seal(folder)
+            if (folder / "work").exists():
+                self._storage.discard(folder / "work")
             if result["diff_id"] == EMPTY and not keep_empty:
                 return None
             return self._images.layers.from_folder(folder, parent, result, pins)

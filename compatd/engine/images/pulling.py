@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from compatd.engine.errors import EngineError, Forbidden, InvalidParameter, NotFound
@@ -37,6 +38,21 @@ _MAX_LAYERS = 1000
 _MAX_DEPTH = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """An image in a registry, as it was found: `digest` is what the name means there, `raw` the config."""
+
+    reference: Reference
+    digest: str
+    manifest: Json
+    raw: bytes
+
+    @property
+    def chain_ids(self) -> list[str]:
+        """Of its layers, base first."""
+        return make_image(self.raw).chain_ids
+
+
 class Puller:
     """One request to pull; `write` sends progress objects."""
 
@@ -69,6 +85,32 @@ class Puller:
             )
         except EngineError as error:
             raise translated(error, wanted) from error
+
+    async def resolve(self, wanted: Reference) -> "Remote":
+        """What the registry has under one tag or digest; no layer is brought. Raises EngineError."""
+
+        async def ask(repository: Repository) -> Remote:
+            data, kind, digest = await repository.manifest(wanted.digest or wanted.tag)
+            manifest = _parse(data, kind, wanted)
+            if "manifests" in manifest:
+                data, manifest = await self._choose(repository, manifest, wanted)
+            return Remote(wanted, digest, manifest, await self._image_config(repository, manifest))
+
+        return await at_registry(wanted, self._config, self._auth, ask)
+
+    async def bring(self, remote: "Remote", pins: Pins) -> None:
+        """All layers of what was resolved, pinned. Raises EngineError."""
+        wanted, manifest = remote.reference, remote.manifest
+        if all(chain in self._index.layers for chain in remote.chain_ids):
+            for chain in remote.chain_ids:
+                pins.add(chain)
+            return
+        await at_registry(
+            wanted,
+            self._config,
+            self._auth,
+            lambda repository: self._layers_of(repository, manifest, remote.raw, wanted, pins),
+        )
 
     async def _repository(self, repository: Repository, wanted: Reference) -> None:
         if wanted.tag or wanted.digest:
@@ -128,6 +170,17 @@ class Puller:
 
     async def _content(self, repository: Repository, manifest: Json, wanted: Reference, pins: Pins) -> bytes:
         """Bring all layers; returns the image's config."""
+        raw = await self._image_config(repository, manifest)
+        here = self._index.images.get(str(manifest["config"]["digest"]))
+        if here:
+            for chain_id in here.chain_ids:
+                pins.add(chain_id)
+            return raw
+        await self._layers_of(repository, manifest, raw, wanted, pins)
+        return raw
+
+    async def _image_config(self, repository: Repository, manifest: Json) -> bytes:
+        """Of an image that is here from here, else from the registry; manifest and config fit together."""
         config = manifest["config"]
         digest = str(config.get("digest"))
         check_digest(digest)
@@ -135,8 +188,6 @@ class Puller:
             raise InvalidParameter(f'Encountered remote "{config.get("mediaType")}"(unknown) when fetching')
         here = self._index.images.get(digest)
         if here:
-            for chain_id in here.chain_ids:
-                pins.add(chain_id)
             return here.raw.encode()
         blobs = manifest["layers"]
         if len(blobs) > _MAX_LAYERS:
@@ -154,6 +205,13 @@ class Puller:
             raise EngineError("invalid rootfs in image configuration")
         if len(diff_ids) != len(blobs):
             raise EngineError("layers from manifest don't match image configuration")
+        return raw
+
+    async def _layers_of(
+        self, repository: Repository, manifest: Json, raw: bytes, wanted: Reference, pins: Pins
+    ) -> None:
+        draft, blobs = make_image(raw), manifest["layers"]
+        diff_ids = draft.config["rootfs"]["diff_ids"]
         await self._all_layers(repository, blobs, diff_ids, draft.chain_ids, pins)
         for blob, chain_id in zip(blobs, draft.chain_ids, strict=True):
             layer = self._index.layers[chain_id]
@@ -162,7 +220,6 @@ class Puller:
                     self._index, layer.diff_id, wanted.name,
                     digest=layer.digest, size=layer.blob_size, compression=layer.compression,
                 )  # fmt: skip
-        return raw
 
     async def _all_layers(
         self, repository: Repository, blobs: list[Json], diff_ids: list[str], chains: list[str], pins: Pins

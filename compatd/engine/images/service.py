@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compatd.engine.errors import EngineError, InvalidParameter, NotFound
 from compatd.engine.images import deleting, importing, listing, views
@@ -15,6 +15,9 @@ from compatd.engine.images.reference import Reference, parse_any
 from compatd.engine.images.registry.shared import Downloads
 from compatd.engine.images.saving import Saver, Selection
 from runtime.storage.base import Storage
+
+if TYPE_CHECKING:
+    from compatd.engine.images.pulling import Puller
 
 Json = dict[str, Any]
 Filters = dict[str, list[str]]
@@ -219,16 +222,21 @@ class Images:
         platform: Platform | None = None,
     ) -> None:
         """Bring an image from its registry; `write` gets the progress. Raises EngineError and its kin."""
-        from compatd.engine.images.pulling import Puller
-
-        puller = Puller(
-            self.index, self.layers, self.config, self._downloads, write, auth=auth or {}, platform=platform
-        )
-        await puller.pull(reference)
+        await self.puller(write, auth=auth, platform=platform).pull(reference)
         pulled = self.index.named(reference)
         labels = pulled.labels if pulled else None
         attributes = {**(labels or {}), "name": reference.familiar_name}
         self.events.emit("image", "pull", reference.familiar, attributes)
+
+    def puller(
+        self, write: Write, *, auth: dict[str, str] | None = None, platform: Platform | None = None
+    ) -> "Puller":
+        """What brings images from registries; `write` gets the progress."""
+        from compatd.engine.images.pulling import Puller
+
+        return Puller(
+            self.index, self.layers, self.config, self._downloads, write, auth=auth or {}, platform=platform
+        )
 
     async def push(
         self,

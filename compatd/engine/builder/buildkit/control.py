@@ -12,7 +12,7 @@ from compatd.engine.builder.buildkit.wire.messages import proto, timestamp
 from compatd.engine.builder.buildkit.wire.server import Handler, ServerStream
 from compatd.engine.builder.prune import Rule
 from compatd.engine.errors import EngineError
-from compatd.engine.timestamps import parse_timestamp
+from compatd.engine.timestamps import from_rfc3339
 
 if TYPE_CHECKING:
     from compatd.engine.builder.buildkit.service import BuildKit
@@ -161,7 +161,7 @@ def _usage(record: Mapping[str, Any]) -> Message:
         Mutable=bool(record.get("Mutable")),
         InUse=bool(record.get("InUse")),
         Size=int(record.get("Size") or 0),
-        CreatedAt=timestamp(parse_timestamp(record["CreatedAt"])),
+        CreatedAt=timestamp(from_rfc3339(record["CreatedAt"])),
         UsageCount=int(record.get("UsageCount") or 0),
         Description=record.get("Description") or "",
         RecordType=record.get("Type") or "regular",
@@ -169,5 +169,5 @@ def _usage(record: Mapping[str, Any]) -> Message:
         Parents=list(record.get("Parents") or ()),
     )
     if record.get("LastUsedAt"):
-        made.LastUsedAt = timestamp(parse_timestamp(record["LastUsedAt"]))
+        made.LastUsedAt = timestamp(from_rfc3339(record["LastUsedAt"]))
     return made
