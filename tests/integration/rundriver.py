@@ -60,6 +60,7 @@ class Driver:
         self.engine = engine
         self.pins = Pins(engine.images.index._pins)
         self.layers: dict[str, list[str]] = {"scratch": []}
+        self.working: set[asyncio.Future[Json]] = set()
 
     async def open(self) -> None:
         found = list(self.engine.images.index.images.values())
@@ -132,6 +133,8 @@ class Driver:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = json.loads(await reader.readline())
         work = asyncio.ensure_future(getattr(self, request.pop("op"))(request))
+        self.working.add(work)
+        work.add_done_callback(self.working.discard)
         gone = asyncio.ensure_future(reader.read())
         await asyncio.wait([work, gone], return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
@@ -178,6 +181,9 @@ async def main() -> None:
         server = await asyncio.start_unix_server(found.serve, path, limit=1 << 26)
         await stop.wait()
         server.close()
+        for work in tuple(found.working):  # as the builder's end does
+            work.cancel()
+        await asyncio.gather(*found.working, return_exceptions=True)
     finally:
         await engine.close()
 
