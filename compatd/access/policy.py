@@ -40,7 +40,16 @@ CHANGES = frozenset(
         *("ContainerPause", "ContainerUnpause", "ContainerAttach", "ContainerAttachWebsocket"),
         *("PutContainerArchive", "ContainerDelete", "ContainerExec", "ExecStart", "ExecResize"),
         *("ImageCreate", "ImageLoad", "ImagePrune", "ImagePush", "ImageTag", "ImageDelete", "ImageBuild"),
-        *("BuildPrune", "Session", "Grpc", "ImageCommit", "NetworkCreate", "NetworkPrune", "NetworkConnect"),
+        *(
+            "BuildPrune",
+            "BuildCancel",
+            "Session",
+            "Grpc",
+            "ImageCommit",
+            "NetworkCreate",
+            "NetworkPrune",
+            "NetworkConnect",
+        ),
         *(
             "NetworkDisconnect",
             "NetworkDelete",

@@ -73,7 +73,7 @@ def test_marks_by_names_of_the_module(tmp_path: Path) -> None:
 
 def test_table(project: Path) -> None:
     text = coverage.table(project)
-    assert "109 operations: 3 built, 30 answered as an engine outside a swarm does, 76 not yet" in text
+    assert "110 operations: 3 built, 30 answered as an engine outside a swarm does, 77 not yet" in text
     assert "| `GET /containers/json` |  | built | `test_a.py`: test_one |" in text
     assert "| `GET /swarm` |  | outside a swarm |  |" in text
     assert "no operations" not in text

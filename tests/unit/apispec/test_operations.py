@@ -11,8 +11,8 @@ from apispec.openapi import document
 
 
 def test_all_operations_are_there() -> None:
-    assert len(OPERATIONS) == 109
-    assert len({(operation.method, operation.path) for operation in OPERATIONS.values()}) == 109
+    assert len(OPERATIONS) == 110
+    assert len({(operation.method, operation.path) for operation in OPERATIONS.values()}) == 110
     assert [id for id, operation in OPERATIONS.items() if id != operation.id] == []
 
 
@@ -24,7 +24,7 @@ def test_tags() -> None:
         "System": 7,
         "Container": 25,
         "Exec": 4,
-        "Image": 16,
+        "Image": 17,
         "Network": 7,
         "Volume": 6,
         "Distribution": 1,
