@@ -197,8 +197,10 @@ def resolved(tmp_path: Path, client: FakeClient, reference: str, platform: Any =
         return client
 
     async def work() -> Any:
-        context = contexts.LayoutContext(make_engine(tmp_path), Task(), "foo", reference, given)
-        return await context.resolve(platform)
+        engine = make_engine(tmp_path)
+        context = contexts.LayoutContext(engine, Task(), "foo", reference, given)
+        with engine.images.index.pinned() as pins:
+            return await context.resolve(platform, pins)
 
     return asyncio.run(work())
 
@@ -238,6 +240,8 @@ def test_a_layout_that_lies(tmp_path: Path) -> None:
 
 
 def test_scratch_is_a_context_too(tmp_path: Path) -> None:
-    context = contexts.ImageContext(make_engine(tmp_path), Task(), "foo", "scratch")
-    base = asyncio.run(context.resolve(ARM64))
+    engine = make_engine(tmp_path)
+    context = contexts.ImageContext(engine, Task(), "foo", "scratch")
+    with engine.images.index.pinned() as pins:
+        base = asyncio.run(context.resolve(ARM64, pins))
     assert base.chain_ids == () and base.document["architecture"] == "arm64"

@@ -14,6 +14,7 @@ from compatd.engine.builder.buildkit.wire.codec import DecodeError, Message
 from compatd.engine.builder.buildkit.wire.messages import proto
 from compatd.engine.builder.buildkit.wire.status import Code, GrpcError
 from compatd.engine.builder.context import Context
+from compatd.engine.images.index import Pins
 from compatd.engine.images.platform import Platform
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ async def files(inputs: "Inputs", definition: Message) -> Context:
     raise errors.not_supported(f"a low-level build of {scheme}:// as files")
 
 
-async def base(inputs: "Inputs", definition: Message, platform: Platform) -> Base | Context:
+async def base(inputs: "Inputs", definition: Message, platform: Platform, pins: Pins) -> Base | Context:
     """What a named context of the client's stands for. Raises EngineError, GrpcError."""
     found, title = source(definition)
     if found.identifier.startswith(_OURS):
@@ -98,7 +99,7 @@ async def base(inputs: "Inputs", definition: Message, platform: Platform) -> Bas
         return Base("", digest, json.loads(built.config), built.chain_ids)
     scheme, _, rest = found.identifier.partition("://")
     if scheme == "docker-image":
-        return await inputs.kit.image_context(inputs.job, title, scheme, rest).resolve(platform)
+        return await inputs.kit.image_context(inputs.job, title, scheme, rest).resolve(platform, pins)
     return await files(inputs, definition)
 
 

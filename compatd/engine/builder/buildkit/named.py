@@ -15,6 +15,7 @@ from compatd.engine.builder.context import Context
 from compatd.engine.builder.dockerfile.ignore import read_patterns
 from compatd.engine.builder.request import NamedContext
 from compatd.engine.errors import EngineError, NotFound
+from compatd.engine.images.index import Pins
 from compatd.engine.images.platform import Platform
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class _Local:
     name: str
     folder: str
 
-    async def resolve(self, platform: Platform) -> Base | Context:
+    async def resolve(self, platform: Platform, pins: Pins) -> Base | Context:
         """The client's folder, without what its own .dockerignore leaves out."""
         title, hint = f"[context {self.name}] load ", f"context:{self.name}"
         fetch = self.inputs.locals.fetch
@@ -68,7 +69,7 @@ class _Remote:
     name: str
     url: str
 
-    async def resolve(self, platform: Platform) -> Base | Context:
+    async def resolve(self, platform: Platform, pins: Pins) -> Base | Context:
         """Files of a repository or of a URL."""
         return await self.inputs.remote(self.url, f"[context {self.name}] {self.url}", keep_git=True)
 
@@ -79,8 +80,8 @@ class _Given:
     name: str
     key: str
 
-    async def resolve(self, platform: Platform) -> Base | Context:
+    async def resolve(self, platform: Platform, pins: Pins) -> Base | Context:
         """What the client has made with a Solve before (`bake`: one target stands on another)."""
         if self.key not in self.inputs.given:
             raise EngineError(f"invalid input {self.key} for {self.name}")
-        return await definitions.base(self.inputs, self.inputs.given[self.key], platform)
+        return await definitions.base(self.inputs, self.inputs.given[self.key], platform, pins)

@@ -3,10 +3,8 @@
 Source: moby/buildkit frontend/dockerui/namedcontext.go, source/containerimage (OCI layouts).
 """
 
-import asyncio
-import contextlib
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -56,20 +54,20 @@ class ImageContext:
         self._engine, self._task = engine, task
         self._name, self._reference, self._pull = name, reference, pull
 
-    async def resolve(self, platform: Platform) -> Base:
-        """The image; its layers stay pinned until the event loop goes on. Raises EngineError."""
+    async def resolve(self, platform: Platform, pins: Pins) -> Base:
+        """The image, its layers pinned if they are here. Raises EngineError."""
         line = f"[context {self._name}] {self._reference}"
         if self._reference == _SCRATCH:
             document = {"os": platform.os, "architecture": platform.architecture, "config": {}}
             return Base("", "", document, (), line=line)
-        with _pinned(self._engine) as pins:
-            label = f"[context {self._name}]"
-            bases = _Named(self._engine, self._task, pins, label=label, pull=self._pull, auth=self._task.auth)
-            try:
-                found = await bases.get(self._reference, platform)
-            finally:
-                await bases.close()
-            return replace(found, line=line)
+        label = f"[context {self._name}]"
+        auth = self._task.auth
+        bases = _Named(self._engine, self._task, pins, label=label, pull=self._pull, auth=auth)
+        try:
+            found = await bases.get(self._reference, platform)
+        finally:
+            await bases.close()
+        return replace(found, line=line)
 
 
 class LayoutContext:
@@ -94,8 +92,8 @@ class LayoutContext:
         self._store = f"oci:{head}{slash}{last.partition(':')[0]}"
         self._name, self._digest = name, digest
 
-    async def resolve(self, platform: Platform) -> Base:
-        """The image, brought here; pinned until the event loop goes on. Raises EngineError."""
+    async def resolve(self, platform: Platform, pins: Pins) -> Base:
+        """The image, brought here, its layers pinned. Raises EngineError."""
         label = f"[context {self._name}]"
         try:
             shown = f"{parse(self._name).name}@{self._digest}"
@@ -107,26 +105,25 @@ class LayoutContext:
             manifest = await self._manifest(store, self._digest, platform)
             config = await read_small(store, _descriptor(manifest.get("config")).digest)
             draft = make_image(config)
-        with _pinned(self._engine) as pins:
-            async with self._task.vertex(f"{label} OCI load from client") as line:
-                layers = [_descriptor(item) for item in manifest.get("layers") or ()]
-                diff_ids = draft.config["rootfs"].get("diff_ids") or []
-                if len(diff_ids) != len(layers) or len(layers) > _MAX_LAYERS:
-                    raise EngineError("layers from manifest don't match image configuration")
-                parent = ""
-                for layer, diff_id, chain_id in zip(layers, diff_ids, draft.chain_ids, strict=True):
-                    with line.part(f"extracting {layer.digest}"):
-                        await self._layer(store, layer, parent, diff_id, pins)
-                    parent = chain_id
-            document = {key: value for key, value in draft.config.items() if key != "rootfs"}
-            return Base(
-                reference=shown.partition("@")[0],
-                digest=self._digest,
-                document=document,
-                chain_ids=tuple(draft.chain_ids),
-                description=f"pulled from {shown}",
-                line=f"{label} {shown}",
-            )
+        async with self._task.vertex(f"{label} OCI load from client") as line:
+            layers = [_descriptor(item) for item in manifest.get("layers") or ()]
+            diff_ids = draft.config["rootfs"].get("diff_ids") or []
+            if len(diff_ids) != len(layers) or len(layers) > _MAX_LAYERS:
+                raise EngineError("layers from manifest don't match image configuration")
+            parent = ""
+            for layer, diff_id, chain_id in zip(layers, diff_ids, draft.chain_ids, strict=True):
+                with line.part(f"extracting {layer.digest}"):
+                    await self._layer(store, layer, parent, diff_id, pins)
+                parent = chain_id
+        document = {key: value for key, value in draft.config.items() if key != "rootfs"}
+        return Base(
+            reference=shown.partition("@")[0],
+            digest=self._digest,
+            document=document,
+            chain_ids=tuple(draft.chain_ids),
+            description=f"pulled from {shown}",
+            line=f"{label} {shown}",
+        )
 
     async def _layer(
         self, store: ContentStore, layer: Descriptor, parent: str, diff_id: str, pins: Pins
@@ -177,11 +174,3 @@ def _descriptor(item: Any) -> Descriptor:
     if not isinstance(digest, str) or not is_digest(digest) or not isinstance(size, int) or size < 0:
         raise EngineError("invalid manifest: a descriptor without digest or size")
     return Descriptor(str(found.get("mediaType") or ""), digest, size)
-
-
-@contextlib.contextmanager
-def _pinned(engine: "Engine") -> Iterator[Pins]:
-    """Pins that outlast the block by one turn of the loop: whoever awaited it pins what he got at once."""
-    with contextlib.ExitStack() as stack:
-        yield stack.enter_context(engine.images.index.pinned())
-        asyncio.get_running_loop().call_soon(stack.pop_all().close)
