@@ -28,6 +28,8 @@ MODULES = (
     "runtime.storage.initlayer",
     "runtime.storage.spool",
     "runtime.storage.untar",
+    "runtime.storage.buildkey",
+    "runtime.storage.buildcopy",
 )
 
 

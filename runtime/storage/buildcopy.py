@@ -41,23 +41,25 @@ def run(arguments: Json, fds: list[int]) -> Json:
     "owner": null, or [uid, gid] for all that is made; "classic": by the classic builder's rules.
     Answer: {"entries": n}, or {"error": text}: `@` in it stands for the target's root.
     """
-    from runtime.storage.buildclassic import ClassicCopying
-    from runtime.storage.buildunpack import Archives
-    from runtime.storage.patterns import PatternError
+    kind = Copying
+    if arguments.get("classic"):
+        from runtime.storage.buildclassic import ClassicCopying
 
+        kind = ClassicCopying
+    archives = None
+    if any(told.get("unpack") for told in arguments["actions"]):
+        from runtime.storage.buildunpack import Archives
+
+        archives = Archives()
     unlimited()
     try:
         actions = [Action(told) for told in arguments["actions"]]
-        archives = Archives() if any(action.unpack for action in actions) else None
         view = buildview.enter(arguments)
         owner = arguments.get("owner")
-        kind = Copying
-        if arguments.get("classic"):
-            kind = ClassicCopying
         copying = kind(view, tuple(owner) if owner else None, archives)
         for action in actions:
             copying.do(action)
-    except PatternError as error:
+    except ValueError as error:  # a pattern that means nothing
         return {"error": str(error)}
     except CopyError as error:
         return {"error": str(error), "errno": error.errno}

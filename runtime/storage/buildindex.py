@@ -20,6 +20,7 @@ _KEY = struct.Struct("<QQqq")
 _RECORD = 64
 _MAX = 512 << 20
 _PIECE = 1 << 20
+_THREADS = 2
 _SMALL = 1 << 16  # below, handing it to another thread costs more than it gives
 
 
@@ -121,6 +122,60 @@ class _Event:
 
     def wait(self) -> None:
         self._lock.acquire()
+
+
+class Later:
+    """A digest that is being made."""
+
+    __slots__ = ("_found", "_ready")
+
+    def __init__(self) -> None:
+        self._found: bytes | OSError = b""
+        self._ready = threading.Lock()
+        self._ready.acquire()
+
+    def set(self, found: bytes | OSError) -> None:
+        """It is known, or what went wrong."""
+        self._found = found
+        self._ready.release()
+
+    def result(self) -> bytes:
+        """Wait for it. Raises OSError."""
+        with self._ready:
+            if isinstance(self._found, OSError):
+                raise self._found
+            return self._found
+
+
+class Digests:
+    """Digests of files, made in two threads, which begin with the first file."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[tuple[int, os.stat_result, Index | None, Later]] = SimpleQueue()
+        self._threads = 0
+
+    def of(self, fd: int, info: os.stat_result, index: Index | None) -> Later:
+        """The digest of all that is in a file, whose fd is closed then; the index is told."""
+        if self._threads < _THREADS:
+            self._threads += 1
+            threading.Thread(target=self._work, name="hash", daemon=True).start()
+        later = Later()
+        self._queue.put((fd, info, index, later))
+        return later
+
+    def _work(self) -> None:
+        buffer = bytearray(_PIECE)
+        while True:
+            fd, info, index, later = self._queue.get()
+            try:
+                digest = file_digest(fd, buffer)
+                if index:
+                    index.put(info, digest)
+                later.set(digest)
+            except OSError as error:
+                later.set(error)
+            finally:
+                os.close(fd)
 
 
 def file_digest(fd: int, buffer: bytearray | None = None) -> bytes:

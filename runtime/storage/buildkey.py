@@ -12,12 +12,11 @@ import os
 import stat
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 
 from runtime.storage import buildview
 from runtime.storage.buildaction import Action
 from runtime.storage.buildcopy import unlimited
-from runtime.storage.buildindex import Index, file_digest
+from runtime.storage.buildindex import Digests, Index, Later, file_digest
 from runtime.storage.buildowner import UnknownOwner, resolve
 from runtime.storage.buildpaths import CopyError, Root, is_folder, names, reason, shown, split
 from runtime.storage.copyin import is_local
@@ -53,27 +52,24 @@ def run(arguments: Json, fds: list[int]) -> Json:
     is not there, {"forbidden": path} for one outside of the tree ("classic" only), or {"error": text,
     "owner": true when it is about that}.
     """
-    from runtime.storage.patterns import PatternError
-
     unlimited()
     load_thread_end()
     try:
         actions = [Action(told) for told in arguments["actions"]]
         indexes = [Index(path) if path else None for path in arguments["indexes"]]
-        with ThreadPoolExecutor(2) as pool:  # its threads begin behind `enter`, and live in the view
-            view = buildview.enter(arguments)
-            roots = [Root(fd) for fd in view.sources]
-            walker = Walker(pool, roots, indexes, classic=arguments.get("classic", False))
-            for action in actions:
-                walker.add(action)
-            walker.finish()
+        view = buildview.enter(arguments)
+        roots = [Root(fd) for fd in view.sources]
+        walker = Walker(roots, indexes, classic=arguments.get("classic", False))
+        for action in actions:
+            walker.add(action)
+        walker.finish()
         owner = None
         if told := arguments.get("owner"):
             owner = resolve(view.sources[told["source"]], told)
         for index in indexes:
             if index:
                 index.save()
-    except PatternError as error:
+    except ValueError as error:  # a pattern that means nothing
         if arguments.get("classic"):  # it matches nothing
             return {"digest": "", "kinds": [], "count": 0, "owner": None}
         return {"error": str(error)}
@@ -94,16 +90,14 @@ def run(arguments: Json, fds: list[int]) -> Json:
 class Walker:
     """Adds up what actions stand for."""
 
-    def __init__(
-        self, pool: ThreadPoolExecutor, sources: list[Root], indexes: list[Index | None], *, classic: bool
-    ) -> None:
+    def __init__(self, sources: list[Root], indexes: list[Index | None], *, classic: bool) -> None:
         self.digest = hashlib.sha256()
         self.kinds: list[str] = []
         self.count = 0
         self._classic = classic
-        self._pool = pool
+        self._threads = Digests()  # they begin behind `enter`, and live in the view
         self._sources, self._indexes = sources, indexes
-        self._waiting: deque[tuple[bytes, Future[bytes] | bytes]] = deque()
+        self._waiting: deque[tuple[bytes, Later | bytes]] = deque()
         self._buffer = bytearray(_LARGE)
         self._index: Index | None = None
 
@@ -241,14 +235,14 @@ class Walker:
                     self._index.put(info, digest)
                 self._push(header, digest)
             else:
-                self._push(header, self._pool.submit(_hash, os.dup(fd), info, self._index))
+                self._push(header, self._threads.of(os.dup(fd), info, self._index))
         finally:
             os.close(fd)
 
     def _header(self, fd: int, path: bytes, info: os.stat_result, rest: bytes) -> None:
         self._push(_header(path, info, _attributes(fd)) + rest, b"")
 
-    def _push(self, header: bytes, digest: Future[bytes] | bytes) -> None:
+    def _push(self, header: bytes, digest: Later | bytes) -> None:
         self._count += 1
         self._waiting.append((header, digest))
         if len(self._waiting) > _AHEAD:
@@ -266,16 +260,6 @@ class Walker:
         """All that still waits."""
         while self._waiting:
             self._pop()
-
-
-def _hash(fd: int, info: os.stat_result, index: Index | None) -> bytes:
-    try:
-        digest = file_digest(fd)
-    finally:
-        os.close(fd)
-    if index:
-        index.put(info, digest)
-    return digest
 
 
 def _header(path: bytes, info: os.stat_result, attributes: dict[str, bytes]) -> bytes:

@@ -6,7 +6,6 @@ Source: moby/patternmatcher (rules).
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 BAD_PATTERN = "syntax error in pattern"
 
@@ -18,11 +17,13 @@ class PatternError(ValueError):
     """A pattern that means nothing; the text is for the client."""
 
 
-@dataclass(frozen=True, slots=True)
 class State:
     """What is known of a folder: which patterns match it or one above it. Given on to what is in it."""
 
-    matched: int = 0
+    __slots__ = ("matched",)
+
+    def __init__(self, matched: int = 0) -> None:
+        self.matched = matched
 
 
 class Matcher:
@@ -124,13 +125,13 @@ _Item = tuple[str, str]  # literal, class (a regular expression), ?, *, ** or **
 _EXPRESSIONS = {"*": "[^/]*", "?": "[^/]", "**": "(?:.*/)?", "**/": "(?:.*/)?"}
 
 
-@dataclass(slots=True)
 class _Joined:
     """All patterns of a file without `!` at once."""
 
-    names: set[str] = field(default_factory=set)
-    regex: re.Pattern[str] | None = None
-    others: list[Pattern] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.regex: re.Pattern[str] | None = None
+        self.others: list[Pattern] = []
 
     def matches(self, path: str) -> bool:
         if path in self.names or (self.regex and self.regex.match(path)):

@@ -1,19 +1,16 @@
 """The paths of COPY, ADD and WORKDIR: what kind of source one is, what is refused, where it goes."""
 
-import re
-
+from compatd.engine.builder.dockerfile import chmod, gitref
 from compatd.engine.builder.dockerfile import instructions as i
 from compatd.engine.builder.dockerfile.errors import DockerfileError
 from compatd.engine.builder.dockerfile.ignore import Matcher
 from compatd.engine.builder.dockerfile.text import clean
 
-_GIT = re.compile(r"(?:git|ssh)://|git@[^/:]+:|https?://[^?#]*\.git/?(?:[?#]|\Z)")
-_SYMBOLIC = re.compile(r"[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+(?:,[ugoa]*(?:[-+=](?:[rwxXst]*|[ugo]))+)*")
-
 
 def kind(source: str) -> str:
-    """`git`, `http` or `local`: how ADD gets this."""
-    if _GIT.match(source):
+    """`git`, `http` or `local`: how ADD gets this. Raises DockerfileError for a git URL that is wrong."""
+    ref = gitref.parse(source)
+    if ref is not None and not ref.local:
         return "git"
     return "http" if source.startswith(("http://", "https://")) else "local"
 
@@ -21,7 +18,7 @@ def kind(source: str) -> str:
 def check_transfer(one: i.Transfer) -> None:
     """Whether flags and sources of an expanded COPY or ADD fit. Raises DockerfileError."""
     if one.chmod:
-        _check_mode(one.chmod)
+        chmod.parse(one.chmod)
     kinds = [kind(source) for source in one.sources]
     if isinstance(one, i.Add) and one.checksum:
         if len(kinds) != 1:
@@ -33,15 +30,6 @@ def check_transfer(one: i.Transfer) -> None:
             raise DockerfileError("source can't be a git ref for COPY")
         if "http" in kinds:
             raise DockerfileError("source can't be a URL for COPY")
-
-
-def _check_mode(text: str) -> None:
-    octal = re.fullmatch(r"[0-7]+", text)
-    if (octal and int(text[:32], 8) <= 0o7777) or (not octal and _SYMBOLIC.fullmatch(text)):
-        return
-    raise DockerfileError(
-        f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
-    )
 
 
 def normal_path(folder: str, path: str, *, keep_slash: bool = False) -> str:

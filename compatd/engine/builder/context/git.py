@@ -9,8 +9,8 @@ import os
 from typing import Any
 
 from compatd.engine.builder.context.folder import Context, Contexts, Progress
-from compatd.engine.builder.context.gitref import GitRef
 from compatd.engine.builder.context.sshproxy import agent
+from compatd.engine.builder.dockerfile.gitref import GitRef
 from compatd.engine.errors import EngineError
 from runtime.client.types import WorkerError
 

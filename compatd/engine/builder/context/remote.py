@@ -9,9 +9,10 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
-from compatd.engine.builder.context import git, gitref
+from compatd.engine.builder.context import git
 from compatd.engine.builder.context.download import Response, get
 from compatd.engine.builder.context.folder import Context, Contexts, Progress
+from compatd.engine.builder.dockerfile import gitref
 from compatd.engine.errors import EngineError, Forbidden, InvalidParameter, NotFound, Unauthorized
 from runtime.storage.tarheader import BLOCK, ZERO_BLOCK, TarError, parse
 

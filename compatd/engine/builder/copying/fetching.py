@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compatd.engine.builder.context import git, gitref, remote
+from compatd.engine.builder.context import git, remote
 from compatd.engine.builder.context.download import Response, disposition_name, get, url_name
 from compatd.engine.builder.context.folder import Context, Contexts, Progress
+from compatd.engine.builder.dockerfile import gitref
 from compatd.engine.builder.dockerfile import instructions as i
 from compatd.engine.builder.errors import BuildError
 from compatd.engine.builder.sources import kind
