@@ -73,6 +73,8 @@ class _Evaluation:
         self.number = int(self.stage.base != SCRATCH and not self.on_stage)
         kinds = (i.Run, i.Transfer, i.Workdir)
         self.total = self.number + sum(isinstance(one.instruction, kinds) for one in self.stage.instructions)
+        if self.stage.context:
+            self.number = 0  # a named context is no step, but BuildKit counts it
 
     def step(self, planned: Planned) -> Step:
         linter = self.plan.linter.with_comments(planned.instruction.comments)

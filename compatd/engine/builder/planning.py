@@ -135,7 +135,10 @@ async def _origin(program: Program, index: int, request: BuildRequest, bases: Ba
     stage = program.plan.stages[index]
     platform = stage.platform or program.plan.platform
     if stage.context:
-        found = await request.named[stage.context].resolve(platform, pins)
+        try:
+            found = await request.named[stage.context].resolve(platform, pins)
+        except EngineError as error:
+            raise BuildError(error.message, locations=[stage.lines]) from error
         if isinstance(found, Base):
             for chain_id in found.chain_ids:
                 pins.add(chain_id)

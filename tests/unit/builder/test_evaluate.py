@@ -254,3 +254,8 @@ def test_many_stages_on_each_other() -> None:
     _, state = run(text)
     assert len(state.config["Env"]) == 901
     assert time.process_time() - begin < 20  # it takes some 0.3 s
+
+
+def test_a_named_context_is_counted_and_has_no_number() -> None:
+    steps, _ = run("FROM foo\nCOPY a /\nRUN b", {"config": {}}, contexts=["foo"])
+    assert [step.title for step in steps] == ["[1/3] COPY a /", "[2/3] RUN b"]

@@ -18,6 +18,7 @@ from compatd.engine.builder.buildkit.wire.codec import Message
 from compatd.engine.builder.buildkit.wire.status import GrpcError
 from compatd.engine.builder.dockerfile import directives
 from compatd.engine.builder.dockerfile.ignore import Matcher
+from compatd.engine.builder.exporting import provenance
 from compatd.engine.builder.exporting import cacheimport
 from compatd.engine.builder.exporting.task import CacheEntry
 from compatd.engine.builder.request import BuildRequest, BuildResult, CacheSource, PlatformResult
@@ -47,6 +48,7 @@ class Frontend:
         try:
             wanted = options.parse(self.given)
             forward = _check_capabilities(wanted)
+            provenance.wanted(wanted.attestations)
             async with inputs.Inputs(self.kit, self.job, wanted, self.definitions) as files:
                 dockerfile = await files.dockerfile()
                 source = self.job.status.source = errors.source_info(files.filename, dockerfile)
@@ -58,7 +60,7 @@ class Frontend:
             raise errors.of_build(error, source) from error
 
     async def _build(self, wanted: FrontendOptions, dockerfile: bytes, files: "inputs.Inputs") -> Solved:
-        sessions, session_id = self.kit.sessions, self.job.session_id
+        sessions, session_id = self.kit.sessions.of(self.job.peer.owner), self.job.session_id
         ssh = SessionSsh(sessions, session_id)
         request = BuildRequest(
             dockerfile=dockerfile,

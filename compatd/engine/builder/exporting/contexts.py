@@ -65,6 +65,9 @@ class ImageContext:
         bases = _Named(self._engine, self._task, pins, label=label, pull=self._pull, auth=auth)
         try:
             found = await bases.get(self._reference, platform)
+        except EngineError as error:
+            name = bases.name(self._reference)
+            raise EngineError(f"failed to resolve source metadata for {name}: {error.message}") from error
         finally:
             await bases.close()
         return replace(found, line=line)

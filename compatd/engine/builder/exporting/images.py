@@ -40,11 +40,11 @@ async def export(
 ) -> dict[str, str]:
     """Make and name the image. Raises EngineError."""
     options = check(output)
-    if len(result.results) > 1:
-        raise EngineError("exporting multiple references to image store is currently unsupported")
-    one = result.results[0]
     inline_cache = cacheexport.inline(engine, caches, result, 0)
     async with task.vertex("exporting to image") as line:
+        if len(result.results) > 1:
+            raise EngineError("exporting multiple references to image store is currently unsupported")
+        one = result.results[0]
         with engine.images.index.pinned() as pins:
             with line.part("exporting layers"):
                 config = await _config(engine, options, one, task, pins, inline_cache)
