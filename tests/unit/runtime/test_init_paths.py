@@ -117,3 +117,14 @@ class TestLookup:
     def test_the_last_path_of_the_environment_counts(self) -> None:
         assert lookup.search_path(["PATH=/a", "X=1", "PATH=/b"]) == "/b"
         assert lookup.search_path(["X=1"]) == ""
+
+
+def test_what_is_made_is_told_as_it_was_reached(tree: Path, root: int) -> None:
+    (tree / "there").mkdir()
+    (tree / "link").symlink_to("/there/x/y")
+    made: list[str] = []
+    os.close(paths.ensure(root, "/link/z", folder=False, made=made))
+    assert made == [str(tree / name) for name in ("there/x", "there/x/y", "there/x/y/z")]
+    made.clear()
+    os.close(paths.ensure(root, "/there/x", folder=True, made=made))
+    assert made == []

@@ -9,6 +9,7 @@ from runtime.init import plan
 from runtime.init.devices import Nodes
 from runtime.init.restrict import Sysctl
 from runtime.init.rootfs import OverlayRoot, Pivot, RootPropagation
+from runtime.init.sources import TreeMount
 from runtime.spec import RootPlan, Spec
 
 
@@ -162,3 +163,20 @@ class TestOverlayOptions:
     @pytest.mark.parametrize("path", ["/a:b", "/a,b", "/a\\b"])
     def test_separators_in_a_path_too(self, path: str) -> None:
         assert OverlayRoot({"lower": ["/l"], "upper": path, "work": "/w"}).options()[1] == ""
+
+
+def test_a_part_of_a_tree_is_mounted() -> None:
+    mounts = [
+        {
+            "destination": "/m",
+            "type": "tree",
+            "source": "/src",
+            "options": ["rbind", "ro", "x-compat.stub"],
+            "tree": {"lower": ["/l/b", "/l/a"], "upper": "/rw/diff", "work": "/rw/work"},
+            "subpath": "src",
+        }
+    ]
+    (found,) = (step for step in plan.build(spec(mounts=mounts), {}) if isinstance(step, TreeMount))
+    assert found.describe() == "src of the tree /src on /m"
+    assert found.options.stub
+    assert found.options.flags & s.MS_BIND
