@@ -13,6 +13,8 @@ from compatd.engine.builder.errors import BuildError
 from compatd.engine.builder.graph import Options as PlanOptions
 from compatd.engine.builder.progress import StepEvent
 from compatd.engine.builder.request import CLASSIC, BuildRequest, BuildResult
+from compatd.engine.containers import validate
+from compatd.engine.containers.hostconfig import user_host_config
 from compatd.engine.errors import EngineError, InvalidParameter
 from compatd.engine.images import platform as platforms
 from compatd.engine.images import reference
@@ -27,11 +29,12 @@ Json = dict[str, Any]
 
 DOCKERFILE = "Dockerfile"
 SESSION = "client-session"
+DOWNLOADING = "Downloading"
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The request's body: `chunks()` reads it, `lend()` gives the client's socket to who reads it (or None)."""
+    """The request's body: `chunks()` reads it, `lend()` gives the client's socket to a reader (or None)."""
 
     chunks: Callable[[], AsyncIterator[bytes]]
     lend: Callable[[], Awaitable[Any]] | None = None
@@ -122,7 +125,9 @@ async def _build(
         name = options.dockerfile or DOCKERFILE
         source = await context.dockerfile(name, classic=True)
         reading = await asyncio.to_thread(refusals.read, source, name, options.target, options.labels)
-        text = ClassicText(write, engine.storage.tmp, aux=aux)
+        text = ClassicText(
+            write, engine.storage.tmp, aux=aux, remove=options.remove, force=options.force_remove
+        )
         try:
             return await _told(engine, options, platform, context, source, reading, text, tags)
         finally:
@@ -141,8 +146,10 @@ async def _context(engine: "Engine", options: Options, body: Body, write: Write)
         return await engine.builder.contexts.from_tar(body.chunks(), lend=body.lend)
 
     async def progress(text: str, current: int, total: int) -> None:
+        if text != DOWNLOADING:
+            return  # git's own words, which dockerd does not show
         detail = {"current": current, "total": total} if total else {"current": current}
-        await write({"status": text, "progressDetail": detail, "id": options.remote})
+        await write({"status": options.remote, "progressDetail": detail, "id": "Downloading context"})
 
     return await engine.builder.contexts.from_remote(options.remote, classic=True, progress=progress)
 
@@ -172,6 +179,7 @@ async def _told(
     if refused is not None:
         await _begin(text, reading, refused)
         raise BuildError(reading.steps[refused].refused)
+    resources = await _checked(engine, options, text, reading)
     given = {key: value for key, value in options.build_args.items() if value is not None}
     request = BuildRequest(
         source,
@@ -181,7 +189,7 @@ async def _told(
         pull=options.pull,
         no_cache=options.no_cache,
         network=options.network or "default",
-        resources=options.resources,
+        resources=resources,
         extra_hosts=options.extra_hosts,
         auth=options.auth,
         door=CLASSIC,
@@ -209,6 +217,25 @@ async def _told(
         return await _named(engine, options, result, reading, text, tags)
 
 
+async def _checked(engine: "Engine", options: Options, text: ClassicText, reading: refusals.Reading) -> Json:
+    """The limits of commands, without those that this kernel cannot set.
+
+    Raises BuildError at the first step that dockerd would make a container for.
+    """
+    asked = {**options.resources, "ExtraHosts": list(options.extra_hosts), "NetworkMode": options.network}
+    host = user_host_config(asked)
+    try:
+        validate.check_host(host, engine.containers.capabilities)
+        validate.check_platform(None, host, engine.containers.info)
+    except InvalidParameter as error:
+        index = reading.first_container
+        if index is None:
+            return {}
+        await _begin(text, reading, index)
+        raise BuildError(error.message) from None
+    return {name: host[name] for name in options.resources}
+
+
 async def _begin(text: ClassicText, reading: refusals.Reading, index: int) -> None:
     """Show the step at which it ends."""
     step = reading.steps[index]
@@ -216,10 +243,13 @@ async def _begin(text: ClassicText, reading: refusals.Reading, index: int) -> No
     await text.finish(failed=True)
 
 
-def _worded(error: EngineError, name: str) -> EngineError:
+def _worded(error: EngineError, name: str) -> BuildError:
     if isinstance(error, BuildError):
         return BuildError(error.classic_text, code=error.code)
-    return BuildError(error.classic(name) if isinstance(error, DockerfileError) else error.message)
+    if not isinstance(error, DockerfileError):
+        return BuildError(error.message)
+    text = error.classic(name)
+    return BuildError(f"COPY failed: {text}" if text.endswith(" for COPY") else text)
 
 
 async def _named(

@@ -20,11 +20,15 @@ _FLAG = re.compile(r"run\s+--([a-z-]+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of the text: what it shows, where that is in the file; `refused` says why it is not done."""
+    """One line of the text: what it shows, where that is in the file; `refused` says why it is not done.
+
+    `container`: dockerd makes one for it.
+    """
 
     text: str
     lines: Lines
     refused: str = ""
+    container: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,11 @@ class Reading:
     def refused(self) -> int | None:
         """The index of the first step that is refused."""
         return next((index for index, step in enumerate(self.steps) if step.refused), None)
+
+    @property
+    def first_container(self) -> int | None:
+        """The index of the first step for which dockerd makes a container."""
+        return next((index for index, step in enumerate(self.steps) if step.container), None)
 
     def at(self, lines: Lines) -> int | None:
         """The index of the step that is at these lines."""
@@ -66,10 +75,11 @@ def read(dockerfile: bytes, name: str, target: str, labels: Mapping[str, str]) -
         if stage.start.stage:
             known.add(stage.start.stage)
         for one in stage.instructions:
-            steps.append(Step(one.original, one.lines, _refused(one, index)))
+            container = not isinstance(one, i.Transfer)
+            steps.append(Step(one.original, one.lines, _refused(one, index), container))
             if isinstance(one, i.Arg):
                 arguments |= {pair.key for pair in one.pairs}
-    steps += [Step(f"LABEL {key}={labels[key]}", (0, 0)) for key in sorted(labels)]
+    steps += [Step(f"LABEL {key}={labels[key]}", (0, 0), container=True) for key in sorted(labels)]
     return Reading(tuple(steps), frozenset(arguments), len(program.arguments))
 
 

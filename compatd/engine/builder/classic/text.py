@@ -61,6 +61,7 @@ class _Stage:
     image: str = ""
     waiting: Buffer | None = None
     clipped: bool = False
+    container: str = ""
     decoders: dict[int, codecs.IncrementalDecoder] = field(default_factory=dict)
 
 
@@ -68,11 +69,15 @@ class ClassicText(Observer):
     """Hears a build, and writes the messages of the classic stream.
 
     A stage's text goes out as it comes when all stages before it are done; what comes of later ones waits, in
-    buffers with bounds. `folder` is where their files go. `aux`: image IDs are told, too.
+    buffers with bounds. `folder` is where their files go. `aux`: image IDs are told, too. `remove`, `force`:
+    it is told that containers go, and that they do after a failure.
     """
 
-    def __init__(self, write: Write, folder: Path, *, aux: bool = True) -> None:
+    def __init__(
+        self, write: Write, folder: Path, *, aux: bool = True, remove: bool = True, force: bool = False
+    ) -> None:
         self._write, self._folder, self._aux = write, folder, aux
+        self._remove, self._force = remove, force
         self._stages: dict[int, _Stage] = {}
         self._current: _Stage | None = None
         self._lock = asyncio.Lock()
@@ -90,8 +95,10 @@ class ClassicText(Observer):
                 await self._next()
             if event.kind in ("removed", "done"):
                 await self._end_of_output(stage)
-            for text in _texts(event):
-                await self._put(stage, {"stream": text})
+            if event.kind != "removed" or self._remove:
+                for text in _texts(event):
+                    await self._put(stage, {"stream": text})
+            stage.container = event.id if event.kind == "running" else ""
             if event.kind == "done":
                 stage.image, stage.idle = event.image, True
                 await self._next()
@@ -168,6 +175,8 @@ class ClassicText(Observer):
 
     async def _end(self, stage: _Stage, *, failed: bool = False) -> None:
         await self._end_of_output(stage)
+        if failed and self._force and stage.container:
+            await self._write({"stream": _removed(stage.container)})
         if self._aux and stage.image and not failed:
             await self._write({"aux": {"ID": stage.image}})
 
@@ -210,13 +219,17 @@ class ClassicText(Observer):
                 await self.message(message)
 
 
+def _removed(container: str) -> str:
+    return f" ---> Removed intermediate container {short(container)}\n"
+
+
 def _texts(event: StepEvent) -> list[str]:
     if event.kind == "begin":
         return [f"Step {event.number}/{event.total} : {event.text}", "\n"]
     if event.kind == "running":
         return [f" ---> Running in {short(event.id)}\n"]
     if event.kind == "removed":
-        return [f" ---> Removed intermediate container {short(event.id)}\n"]
+        return [_removed(event.id)]
     if event.kind == "cached":
         return [" ---> Using cache\n"]
     if event.kind == "triggers":
