@@ -18,8 +18,7 @@ from compatd.engine.builder.buildkit.wire.codec import Message
 from compatd.engine.builder.buildkit.wire.status import GrpcError
 from compatd.engine.builder.dockerfile import directives
 from compatd.engine.builder.dockerfile.ignore import Matcher
-from compatd.engine.builder.exporting import provenance
-from compatd.engine.builder.exporting import cacheimport
+from compatd.engine.builder.exporting import cacheimport, provenance
 from compatd.engine.builder.exporting.task import CacheEntry
 from compatd.engine.builder.request import BuildRequest, BuildResult, CacheSource, PlatformResult
 from compatd.engine.errors import EngineError

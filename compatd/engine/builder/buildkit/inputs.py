@@ -39,9 +39,10 @@ class Inputs:
         self.kit, self.job, self.wanted, self.given = kit, job, wanted, given
         self.filename = wanted.filename
         self.named: Mapping[str, NamedContext] = named_contexts(self, wanted.contexts)
-        self.locals = Locals(kit.builder.contexts, kit.sessions, job.session_id, job.status)
+        self.sessions = kit.sessions.of(job.peer.owner)
+        self.locals = Locals(kit.builder.contexts, self.sessions, job.session_id, job.status)
         self._remote: Context | None = None
-        self._ssh = SessionSsh(kit.sessions, job.session_id)
+        self._ssh = SessionSsh(self.sessions, job.session_id)
         self._made: list[Context] = []
         self._ignore: bytes | None = None
         self._patterns: list[str] | None = None
@@ -130,11 +131,14 @@ class Inputs:
             else:
                 context = await self.kit.builder.contexts.from_remote(url, progress=_Progress(line))
         self._made.append(context)
+        if context.dockerfile_only is None:
+            with Line(self.job.status, f"{self.job.ref}:unpacked:{url}", "copy /context /"):
+                pass  # BuildKit unpacks in a step of its own, and people know that line
         return context
 
     async def git(self, url: str, title: str, *, keep_git: bool = False) -> Context:
         """Files of a git repository; the client's secrets and ssh agent may open it. Raises EngineError."""
-        secrets = SessionSecrets(self.kit.sessions, self.job.session_id)
+        secrets = SessionSecrets(self.sessions, self.job.session_id)
         found: dict[str, Any] = {}
         for name, option in (("GIT_AUTH_TOKEN", "auth_token"), ("GIT_AUTH_HEADER", "auth_header")):
             try:
@@ -153,7 +157,7 @@ class Inputs:
         return context
 
     async def _uploaded(self, url: str) -> AsyncIterator[bytes]:
-        session = await self.kit.sessions.get(self.job.session_id)
+        session = await self.sessions.get(self.job.session_id)
         path = "/" + url.split("/", 3)[3]
         metadata = {"urlpath": [path], "urlhost": ["buildkit-session"]}
         async with await session.client.call("/moby.upload.v1.Upload/Pull", metadata=metadata) as call:

@@ -64,11 +64,12 @@ class Context:
         names = [path, lower] if path.rpartition("/")[2] == DOCKERFILE else [path]
         if classic and _leaves(path):
             raise EngineError(f"forbidden path outside the build context: {path} ()")
+        missing: NotFound | None = None
         for name in names:
             try:
                 found = await self.read(name)
             except NotFound as error:
-                missing = error
+                missing = missing or error
                 continue
             if classic:
                 await self._ignore_dockerfile(name)
@@ -77,6 +78,7 @@ class Context:
             return found
         if classic:
             raise EngineError(f"Cannot locate specified Dockerfile: {path}")
+        assert missing is not None
         raise EngineError(f"failed to read dockerfile: {missing.message}") from None
 
     async def _ignore_dockerfile(self, path: str) -> None:
