@@ -50,7 +50,7 @@ async def export(
                 config = await _config(engine, options, one, task, pins, inline_cache)
             if inline_cache is not None:
                 line.note("preparing layers for inline cache")
-            image = _made(engine, one, config, line)
+            image = _made(engine, config, line)
         references = [parse(name).tagged() for name in options.names]
         for reference in references:
             with line.part(f"naming to {reference}"):
@@ -81,9 +81,9 @@ async def _config(
     return patched(one.config, diff_ids=diff_ids, inline_cache=inline, epoch=epoch, base_history=history)
 
 
-def _made(engine: "Engine", one: PlatformResult, config: bytes, line: Line) -> Image:
+def _made(engine: "Engine", config: bytes, line: Line) -> Image:
     with line.part(f"writing image {digest_of(config)}"):
-        return engine.images.index.create(config, one.parent)
+        return engine.images.index.create(config)
 
 
 async def _push(
