@@ -197,15 +197,20 @@ class Reader:
 
     def skip_data(self, entry: Entry) -> None:
         """Pass over the member's data."""
-        self.source.skip(entry.stored + self._pad)
+        self.source.skip(entry.stored)
+        self._skip_padding()
+
+    def _skip_padding(self) -> None:
+        """The last member's may be missing, as Go allows (and docker's own command line does it)."""
+        if self._pad:
+            self.source.take(self._pad)
 
     def write_data(self, entry: Entry, path: bytes, fd: int) -> None:
         """Write the member's data to `fd`, the file `path`; holes stay holes, its padding is passed over."""
         if entry.sparse is None:
             if entry.stored:
                 self.source.write_to(fd, path, 0, entry.stored)
-            if self._pad:
-                self.source.skip(self._pad)
+            self._skip_padding()
             return
         left = entry.stored
         for offset, length in entry.sparse:
@@ -215,4 +220,5 @@ class Reader:
             self.source.write_to(fd, path, offset, length)
             left -= length
         os.ftruncate(fd, entry.size)
-        self.source.skip(left + self._pad)
+        self.source.skip(left)
+        self._skip_padding()
