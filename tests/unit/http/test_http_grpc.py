@@ -44,7 +44,7 @@ async def packets(call: ServerStream) -> Any:
 async def secret(call: ServerStream) -> Any:
     """Asks the client's session for a secret of the same name."""
     ask = await call.request()
-    session = await DOOR.sessions.get("of-the-test", owner=call.peer.owner)
+    session = await DOOR.sessions.of(call.peer.owner).get("of-the-test")
     answer = await session.client.unary(ASK, ask)
     return proto("moby.buildkit.secrets.v1.GetSecretResponse")(data=answer.data + session.name.encode())
 

@@ -19,7 +19,7 @@ async def resolve(kit: "BuildKit", job: Job, name: str, platform: Message | None
     if platform is not None and platform.Architecture:
         wanted = platforms.normalise(platform.OS or "linux", platform.Architecture, platform.Variant)
     with kit.engine.images.index.pinned() as pins:
-        auth = SessionAuth(kit.sessions, job.session_id)
+        auth = SessionAuth(kit.sessions.of(job.peer.owner), job.session_id)
         bases = Bases(kit.engine.images, Board(job.status), pins, pull=mode == "pull", auth=auth)
         try:
             return await bases.get(name, wanted)

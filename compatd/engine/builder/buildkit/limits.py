@@ -36,7 +36,7 @@ class Peer(NamedTuple):
 
     @property
     def owner(self) -> str | None:
-        """Whose sessions and builds it may use: None for anybody's (`Sessions.get`)."""
+        """Whose sessions and builds it may use: None for anybody's (`Sessions.of`)."""
         return self.identity if OWN in self.limits else None
 
 

@@ -51,7 +51,9 @@ class Locals:
             session = await self._session()
             if not session.has(_DIFF_COPY):
                 raise EngineError("no local sources enabled")
-            key = f"{wanted.name}:{wanted.hint}:{session.shared_key}"
+            # by its owner, too: what is kept is found again by names and times alone
+            owner = f"{session.owner}:" if session.owner else ""
+            key = f"{owner}{wanted.name}:{wanted.hint}:{session.shared_key}"
             receiver = await self._contexts.receive(wanted.name, key)
             try:
                 part = line.part(f"transferring {wanted.name}:", "transferring")

@@ -73,13 +73,13 @@ async def task_for(
     kit: "BuildKit", job: Job, options: FrontendOptions, dockerfile: bytes, *, several: bool = False
 ) -> Task:
     """What exports and imports of caches have at hand. Raises GrpcError when the client's session is gone."""
-    client = None
+    client, sessions = None, kit.sessions.of(job.peer.owner)
     if job.session_id:
-        client = SessionClient(await kit.sessions.get(job.session_id, owner=job.peer.owner))
+        client = SessionClient(await sessions.get(job.session_id))
     return Task(
         observer=job.status,
         client=client,
-        auth=SessionAuth(kit.sessions, job.session_id),
+        auth=SessionAuth(sessions, job.session_id),
         invocation=Invocation(
             ref=job.ref,
             frontend=dict(job.attributes),

@@ -70,7 +70,7 @@ class BuildKit(Door):
 
     def image_context(self, job: Job, name: str, kind: str, reference: str) -> NamedContext:
         """A named context that is an image (`docker-image`), or a layout at the client (`oci-layout`)."""
-        task = Task(observer=job.status, auth=SessionAuth(self.sessions, job.session_id))
+        task = Task(observer=job.status, auth=SessionAuth(self.sessions.of(job.peer.owner), job.session_id))
         if kind == "docker-image":
             pull = job.attributes.get("image-resolve-mode") == "pull"
             return contexts.ImageContext(self.engine, task, name, reference, pull=pull)
@@ -80,12 +80,12 @@ class BuildKit(Door):
         """The client's session, as exports and imports use it. Raises EngineError."""
         if not job.session_id:
             raise EngineError("the build has no session")
-        return SessionClient(await self.sessions.get(job.session_id, owner=job.peer.owner))
+        return SessionClient(await self.sessions.of(job.peer.owner).get(job.session_id))
 
     async def cache_sources(self, job: Job, wanted: FrontendOptions) -> list[CacheSource]:
         """The caches of `--cache-from`."""
         client = await self.client(job) if job.session_id and wanted.cache_from else None
-        auth = SessionAuth(self.sessions, job.session_id)
+        auth = SessionAuth(self.sessions.of(job.peer.owner), job.session_id)
         task = Task(observer=job.status, client=client, auth=auth)
         entries = [CacheEntry(one["Type"], one["Attrs"]) for one in wanted.cache_from]
         return list(cacheimport.sources(self.engine, entries, task))

@@ -79,10 +79,10 @@ def test_others_sessions_are_not_there() -> None:
     async def scene() -> None:
         book = Sessions()
         async with lent(book, owner="uid:1"):
-            assert await book.get("abc", owner="uid:1")
-            assert await book.get("abc", 0, owner=None)
+            assert await book.of("uid:1").get("abc")
+            assert await book.of(None).get("abc", 0)
             with pytest.raises(GrpcError, match="no active session"):
-                await book.get("abc", 0, owner="uid:2")
+                await book.of("uid:2").get("abc", 0)
 
     run(scene())
 

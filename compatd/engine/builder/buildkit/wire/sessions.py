@@ -54,22 +54,32 @@ class Sessions:
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
         self._waiting: set[asyncio.Future[None]] = set()
+        self._owner: str | None = None
 
-    async def get(self, id: str, timeout: float = WAIT, *, owner: str | None = None) -> Session:
+    def of(self, owner: str | None) -> Sessions:
+        """For somebody for whom others' sessions are not there (`limits.Peer.owner`; None: all are)."""
+        part = Sessions()
+        part._sessions, part._waiting, part._owner = self._sessions, self._waiting, owner
+        return part
+
+    async def get(self, id: str, timeout: float = WAIT) -> Session:
         """A session, which may come within `timeout` seconds. Raises GrpcError.
 
-        id: a prefix up to a colon is left out. owner: somebody else's session is not there (None: anybody's).
+        id: a prefix up to a colon is left out.
         """
         id = id.partition(":")[2] or id
         try:
             async with asyncio.timeout(timeout):
                 while True:
                     session = self._sessions.get(id)
-                    if session is not None and not session.ended.is_set() and owner in (None, session.owner):
+                    if session is not None and not session.ended.is_set() and self._may(session):
                         return session
                     await self._news()
         except TimeoutError:
             raise GrpcError(Code.UNKNOWN, f"no active session for {id}: context deadline exceeded") from None
+
+    def _may(self, session: Session) -> bool:
+        return self._owner in (None, session.owner)
 
     async def _news(self) -> None:
         future = asyncio.get_running_loop().create_future()
