@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from compatd.engine.builder.buildkit.wire.codec import Message
 from compatd.engine.builder.buildkit.wire.messages import proto
+from compatd.engine.builder.exporting import emulation
 from compatd.engine.images import platform as platforms
 from compatd.engine.images.platform import Platform
 
@@ -61,12 +62,12 @@ def capabilities() -> tuple[list[Message], list[Message]]:
 
 
 def runnable() -> list[Platform]:
-    """What RUN can run here, this machine's own first."""
+    """What RUN can run here, this machine's own first, then what binfmt_misc has handlers for."""
     here = platforms.host()
     found = [here]
     if here.architecture == "amd64":
         found.append(Platform("linux", "386"))
-    return found
+    return list(dict.fromkeys((*found, *emulation.emulated())))
 
 
 def _platform(platform: Platform) -> Message:
