@@ -143,7 +143,7 @@ async def _answer(engine: Engine, sockets: list[socket.socket], signals: Signals
         oldest=engine.config.min_api_version or MIN_API_VERSION,
         ostype="linux",
         experimental=engine.config.experimental,
-        builder_version="1",
+        builder_version=lambda: "2" if engine.config.features.get("buildkit", True) else "1",
         swarm="inactive",
     )
     status = await _serve_metrics(engine)

@@ -43,7 +43,7 @@ class Identity:
     """What the engine tells about itself in headers.
 
     server_header: ``Docker/29.0.0 (linux)``; api_version, oldest: the newest and the oldest version;
-    swarm: the local node's state.
+    swarm: the local node's state; builder_version is asked at each ping, as the configuration may change.
     """
 
     server_header: str
@@ -51,7 +51,7 @@ class Identity:
     oldest: str = "1.24"
     ostype: str = "linux"
     experimental: bool = False
-    builder_version: str = "1"
+    builder_version: Callable[[], str] = lambda: "1"
     swarm: str = "inactive"
 
 
@@ -86,8 +86,6 @@ class Server:
             "Docker-Experimental": "true" if identity.experimental else "false",
         }
         self._ping = {**self._headers, **_PING, "Swarm": identity.swarm}
-        if identity.builder_version:
-            self._ping["Builder-Version"] = identity.builder_version
         self._minimum, self._maximum = Version(identity.oldest), Version(identity.api_version)
         self._app: Sanic[Any, Any] | None = None
         self._connections: set[Protocol] = set()
@@ -207,11 +205,13 @@ class Server:
         names: dict[str, str],
         ticket: Any,
     ) -> None:
+        if operation.id in ("SystemPing", "SystemPingHead"):
+            ping = {**self._ping, "Builder-Version": self.identity.builder_version()}
         if operation.id == "SystemPing":
-            await exchange.answer(200, self._ping.items(), b"OK", "text/plain; charset=utf-8", late_type=True)
+            await exchange.answer(200, ping.items(), b"OK", "text/plain; charset=utf-8", late_type=True)
             return
         if operation.id == "SystemPingHead":
-            headers = {**self._ping, "Content-Length": "0"}
+            headers = {**ping, "Content-Length": "0"}
             await exchange.answer(200, headers.items(), None, "text/plain; charset=utf-8")
             return
         call = Call(

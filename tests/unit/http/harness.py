@@ -14,7 +14,7 @@ from typing import Any
 from compatd.http import Identity, Server, listen
 from compatd.http.call import Handler
 
-IDENTITY = Identity("Docker/99.0 (linux)", builder_version="2")
+IDENTITY = Identity("Docker/99.0 (linux)", builder_version=lambda: "2")
 
 
 class Running:
