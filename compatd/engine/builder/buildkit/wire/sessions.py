@@ -62,14 +62,14 @@ class Sessions:
         part._sessions, part._waiting, part._owner = self._sessions, self._waiting, owner
         return part
 
-    async def get(self, id: str, timeout: float = WAIT) -> Session:
-        """A session, which may come within `timeout` seconds. Raises GrpcError.
+    async def get(self, id: str, timeout: float | None = None) -> Session:
+        """A session, which may come within `timeout` seconds (None: WAIT). Raises GrpcError.
 
         id: a prefix up to a colon is left out.
         """
         id = id.partition(":")[2] or id
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(WAIT if timeout is None else timeout):
                 while True:
                     session = self._sessions.get(id)
                     if session is not None and not session.ended.is_set() and self._may(session):
