@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.daemon import Daemon, running_daemon, wait_until
+from tests.integration.daemon import Daemon, UnixConnection, running_daemon, wait_until
 
 pytestmark = pytest.mark.root
 
@@ -44,6 +44,7 @@ class Reloads:
 def test_what_is_reloaded_and_the_event(file: Path) -> None:
     with running_daemon("--config-file", str(file), "--live-restore") as daemon:
         reload = Reloads(daemon, file)
+        assert recommended(daemon) == "2"
         reload(
             {
                 "debug": True,
@@ -55,7 +56,7 @@ def test_what_is_reloaded_and_the_event(file: Path) -> None:
                 "default-shm-size": "32m",
                 "runtimes": {"mine": {"path": "/bin/true"}},
                 "default-runtime": "mine",
-                "features": {"x": True},
+                "features": {"buildkit": False},
                 "mtu": 1234,
             }
         )
@@ -65,6 +66,7 @@ def test_what_is_reloaded_and_the_event(file: Path) -> None:
         assert info["RegistryConfig"]["Mirrors"] == ["https://m.test"]
         assert not info["RegistryConfig"]["IndexConfigs"]["r.test:5000"]["Secure"]
         assert info["LiveRestoreEnabled"]
+        assert recommended(daemon) == "1"
         soon = int(time.time()) + 1
         events = daemon.call("GET", f'/events?since=1&until={soon}&filters={{"type":["daemon"]}}')
         event = json.loads(events.splitlines()[-1]) if isinstance(events, bytes) else events
@@ -77,7 +79,7 @@ def test_what_is_reloaded_and_the_event(file: Path) -> None:
             "default-ipc-mode": "private",
             "default-runtime": "mine",
             "default-shm-size": str(32 << 20),
-            "features": "map[x:true]",
+            "features": "map[buildkit:false]",
             "insecure-registries": '["r.test:5000"]',
             "labels": '["a=b"]',
             "live-restore": "true",
@@ -92,6 +94,15 @@ def test_what_is_reloaded_and_the_event(file: Path) -> None:
         reload({"debug": False, "default-runtime": "compatd"})
         info = daemon.call("GET", "/info")
         assert (info["Debug"], info["Labels"], info["DefaultRuntime"]) == (False, ["a=b"], "compatd")
+
+
+def recommended(daemon: Daemon) -> str | None:
+    """The builder that clients are told to take."""
+    connection = UnixConnection(daemon.socket)
+    connection.request("GET", "/_ping")
+    answer = connection.getresponse().headers["Builder-Version"]
+    connection.close()
+    return answer
 
 
 def cgroupns() -> str:
