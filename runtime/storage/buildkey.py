@@ -52,25 +52,58 @@ def run(arguments: Json, fds: list[int]) -> Json:
     is not there, {"forbidden": path} for one outside of the tree ("classic" only), or {"error": text,
     "owner": true when it is about that}.
     """
+    (answer,) = many({**arguments, "jobs": [arguments]}, fds)["answers"]
+    return dict(answer)
+
+
+def many(arguments: Json, fds: list[int]) -> Json:
+    """As `run`, for each of "jobs" ("actions", "owner") in the same view: {"answers": [one for each]}."""
     unlimited()
     load_thread_end()
+    answers: list[Json] = []
+    classic = arguments.get("classic", False)
     try:
-        actions = [Action(told) for told in arguments["actions"]]
         indexes = [Index(path) if path else None for path in arguments["indexes"]]
+        told = [_actions(job["actions"], classic=classic) for job in arguments["jobs"]]
         view = buildview.enter(arguments)
-        roots = [Root(fd) for fd in view.sources]
-        walker = Walker(roots, indexes, classic=arguments.get("classic", False))
+    except OSError as error:
+        failed = {"error": f"reading failed: {reason(error)}", "errno": error.errno}
+        return {"answers": [failed for _ in arguments["jobs"]]}
+    for job, found in zip(arguments["jobs"], told, strict=True):
+        answers.append(found if isinstance(found, dict) else _answer(view, indexes, found, job, classic))
+    try:
+        for index in indexes:
+            if index:
+                index.save()
+    except OSError as error:
+        failed = {"error": f"reading failed: {reason(error)}", "errno": error.errno}
+        return {"answers": [failed for _ in answers]}
+    return {"answers": answers}
+
+
+def _actions(told: list[Json], *, classic: bool) -> list[Action] | Json:
+    """The actions, whose patterns are read before the view is entered; or the answer for one that is none."""
+    try:
+        return [Action(one) for one in told]
+    except ValueError as error:  # a pattern that means nothing
+        if classic:  # it matches nothing
+            return {"digest": "", "kinds": [], "count": 0, "owner": None}
+        return {"error": str(error)}
+
+
+def _answer(
+    view: buildview.View, indexes: list[Index | None], actions: list[Action], job: Json, classic: bool
+) -> Json:
+    try:
+        walker = Walker([Root(fd) for fd in view.sources], indexes, classic=classic)
         for action in actions:
             walker.add(action)
         walker.finish()
         owner = None
-        if told := arguments.get("owner"):
+        if told := job.get("owner"):
             owner = resolve(view.sources[told["source"]], told)
-        for index in indexes:
-            if index:
-                index.save()
-    except ValueError as error:  # a pattern that means nothing
-        if arguments.get("classic"):  # it matches nothing
+    except ValueError as error:  # as in `_actions`
+        if classic:
             return {"digest": "", "kinds": [], "count": 0, "owner": None}
         return {"error": str(error)}
     except NotThere as error:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from compatd.engine.builder import cachekeys, finishing, planning, steps
+from compatd.engine.builder import cachekeys, copying, finishing, planning, steps
 from compatd.engine.builder.bases import Base, Bases
 from compatd.engine.builder.board import Board
 from compatd.engine.builder.context import Context
@@ -17,7 +17,13 @@ from compatd.engine.builder.intermediate import Intermediate, Numbers
 from compatd.engine.builder.planning import Program
 from compatd.engine.builder.progress import Observer, Vertex
 from compatd.engine.builder.records import REGULAR, Record
-from compatd.engine.builder.request import CLASSIC, BuildRequest, PlatformResult, StepRecord
+from compatd.engine.builder.request import (
+    CLASSIC,
+    BuildRequest,
+    ContextSource,
+    PlatformResult,
+    StepRecord,
+)
 from compatd.engine.builder.stand import Stand
 from compatd.engine.builder.state import Step
 from compatd.engine.errors import EngineError
@@ -54,6 +60,7 @@ class Execution:
         self._stages: dict[int, asyncio.Task[Stand]] = {}
         self._classic: Intermediate | None = None
         self._context: asyncio.Task[Context] | None = None
+        self._copies: dict[int, copying.Copy] = {}
 
     async def run(self) -> PlatformResult:
         """Raises DockerfileError, BuildError, EngineError; what was begun has ended then."""
@@ -62,7 +69,7 @@ class Execution:
             if self.request.door == CLASSIC:
                 self._classic = Intermediate(self, Numbers(self.program, self.program.arguments))
             if self.program.wants_context and self.request.context:
-                self._context = asyncio.ensure_future(self.request.context.load(self.program.paths))
+                self._context = asyncio.ensure_future(self._load(self.request.context))
             for index in self.program.order:
                 self._stages[index] = asyncio.ensure_future(self._stage(index))
             await together(self._stages.values())
@@ -177,6 +184,15 @@ class Execution:
             return None, None
         return await asyncio.shield(self._context), None
 
+    async def _load(self, source: ContextSource) -> Context:
+        """The build context, once one worker has looked at all that steps copy from it."""
+        context = await source.load(self.program.paths)
+        classic = self.request.door == CLASSIC
+        for step in self.program.copies():
+            self._copies[id(step)] = copying.Copy(step, context, classic=classic)
+        await copying.ahead(self.builder, list(self._copies.values()))
+        return context
+
     # Steps -------------------------------------------------------------------------------------------------
 
     async def _step(self, index: int, at: int, step: Step, stand: Stand) -> Stand:
@@ -187,7 +203,8 @@ class Execution:
         found = [await self._place(source.stage) for source in step.sources]
         sources = [one for _, one in found if one is not None]
         places = [place for place, _ in found]
-        action = steps.make(self.builder, self.request, step, places, stand.chain_ids)
+        copy = self._copies.get(id(step))
+        action = steps.make(self.builder, self.request, step, places, stand.chain_ids, copy)
         inputs = [stand.vertex, *(one.vertex for one in sources)]
         vertex = self.board.vertex(step.title, inputs, index, len(stand.times), list(stand.chain_ids[-1:]))
         bases = (*stand.bases, *(base for one in sources for base in one.bases))

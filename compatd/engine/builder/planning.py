@@ -15,7 +15,7 @@ from compatd.engine.builder.dockerfile.parser import parse
 from compatd.engine.builder.errors import BuildError
 from compatd.engine.builder.evaluate import evaluate
 from compatd.engine.builder.graph import Plan, PlannedStage
-from compatd.engine.builder.request import CLASSIC, BuildRequest
+from compatd.engine.builder.request import CLASSIC, INSECURE, NETWORK_HOST, BuildRequest
 from compatd.engine.builder.scope import SCRATCH
 from compatd.engine.builder.state import PATH, State, Step
 from compatd.engine.errors import EngineError
@@ -48,6 +48,18 @@ class Program:
             for step in steps:
                 found.update(_context_paths(step))
         return None if found & {"/", "", "."} else sorted(found)
+
+    def copies(self) -> list[Step]:
+        """COPY and ADD of nothing but files of the build context."""
+        return [
+            step
+            for steps in self.steps.values()
+            for step in steps
+            if isinstance(one := step.instruction, i.Transfer)
+            and step.sources == (graph.Source(),)
+            and one.sources
+            and all(map(_local, one.sources))
+        ]
 
     @property
     def wants_context(self) -> bool:
@@ -191,6 +203,19 @@ def _evaluate(program: Program, request: BuildRequest) -> None:
         steps, state = evaluate(program.plan, index, base, request.ignore)
         program.steps[index], program.states[index] = steps, state
     program.plan.linter.finish()
+    if request.door != CLASSIC:
+        _check_entitlements(program, request)
+
+
+def _check_entitlements(program: Program, request: BuildRequest) -> None:
+    """Raises EngineError when a RUN wants what the client has not been granted."""
+    runs = [step.instruction for steps in program.steps.values() for step in steps if step.kind == "run"]
+    for one in runs:
+        assert isinstance(one, i.Run)
+        network = request.network if one.network == "default" else one.network
+        for wanted, name in ((network == "host", NETWORK_HOST), (one.security == "insecure", INSECURE)):
+            if wanted and name not in request.entitlements:
+                raise EngineError(f"failed to load LLB: {name} is not allowed")
 
 
 def _classic_scratch(platform: Platform) -> dict[str, object]:

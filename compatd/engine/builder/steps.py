@@ -55,15 +55,18 @@ def make(
     step: Step,
     places: Sequence[Place | None],
     users: Sequence[str],
+    copy: copying.Copy | None = None,
 ) -> Action:
-    """The action of a step with a layer. `places`: one for each of its sources; `users`: what it stands
-    on.
+    """The action of a step with a layer. `places`: one for each of its sources; `users`: what it stands on;
+    `copy`: of a COPY or ADD, if it was looked at before.
     """
     if step.kind == "run":
         return RunAction(builder, request, step, places)
     if step.kind == "workdir":
         return _Workdir(builder, request, step)
-    copy = copying.Copy(step, places[0] if places else None, users, request.door == CLASSIC)
+    if copy is None:
+        copy = copying.Copy(step, places[0] if places else None, classic=request.door == CLASSIC)
+    copy.users = users
     return _Transfer(builder, request, step, copy)
 
 
@@ -121,12 +124,14 @@ class RunAction:
     async def do(self, snapshot: Snapshot, output: Output) -> None:
         request, one = self.request, self.step.instruction
         assert isinstance(one, i.Run)
+        classic, before = request.door == CLASSIC, self.step.before
+        proxies = proxy_environment(request.options.build_args, classic=classic)
         run = running.Run(
             snapshot=snapshot,
             args=self.step.args,
-            environment=[*self.step.environment, *proxy_environment(request.options.build_args)],
+            environment=[*self.step.environment, *proxies],
             cwd=self._cwd,
-            user=self.step.before.config.get("User") or "",
+            user=before.config.get("User") or "",
             script=self.step.script,
             network=self._network,
             security=one.security,
@@ -137,7 +142,8 @@ class RunAction:
             secrets=request.secrets,
             ssh=request.ssh,
             entitlements=request.entitlements,
-            classic=request.door == CLASSIC,
+            classic=classic,
+            volumes=tuple(before.config.get("Volumes") or ()) if classic else (),
         )
         if self.id:
             run.id = self.id

@@ -16,6 +16,7 @@ from compatd.engine.builder.dockerfile import instructions as i
 from compatd.engine.builder.errors import BuildError
 from compatd.engine.builder.snapshots import LayerTree, Snapshot
 from compatd.engine.builder.state import Step
+from compatd.engine.errors import EngineError
 from runtime.client.types import WorkerError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ Json = dict[str, Any]
 
 COPY = "runtime.storage.buildcopy:run"
 KEY = "runtime.storage.buildkey:run"
+KEYS = "runtime.storage.buildkey:many"
+_FEW = 2
 
 _KNOWN: OrderedDict[bytes, Json] = OrderedDict()  # what was found in layers, which never change
 _MAX_KNOWN = 4096
@@ -49,6 +52,7 @@ class Copy:
     classic: bool = False
     fetched: list[fetching.Fetched] = field(default_factory=list)
     owner: list[int] | None = None  # known after `key`
+    known: Json | None = None  # the worker's answer, by `ahead`
 
     async def close(self) -> None:
         """Remove what `fetch` brought."""
@@ -134,8 +138,35 @@ def _check(copy: Copy, answer: Json, keyword: str) -> None:
         raise BuildError(_MANY.format(keyword))
 
 
+async def ahead(builder: "Builder", copies: Sequence[Copy]) -> None:
+    """Let one worker look at what all of these take from one context, for their `key`s.
+
+    Those that take something else, too, are left out, and so are errors: `key` will tell.
+    """
+    together: list[tuple[Copy, Json]] = []
+    for copy in copies:
+        try:
+            todo, told = copy.work(), owner.parse(copy.instruction.chown, classic=copy.classic)
+        except EngineError:
+            continue
+        plain = todo.actions and all(one == LOCAL for one in todo.sources)
+        if plain and isinstance(copy.source, Context) and not (told and owner.named(told)):
+            numbers = told | {"source": 0} if told else None  # no file is read
+            together.append((copy, {"actions": todo.actions, "owner": numbers}))
+    if len(together) < _FEW:
+        return
+    first = together[0][0]
+    jobs = [job for _, job in together]
+    arguments: Json = {"jobs": jobs, "classic": first.classic, "indexes": [_index(first, LOCAL)]}
+    answer = await _run(builder, KEYS, arguments, first, Work([LOCAL]), None, [])
+    for (copy, _), found in zip(together, answer["answers"], strict=True):
+        copy.known = found
+
+
 async def _known(builder: "Builder", copy: Copy, todo: Work, told: Json | None) -> Json:
     """The worker's answer, or the same one from before where only layers are looked at."""
+    if copy.known is not None:
+        return copy.known
     memory = b""
     if all(one == LOCAL for one in todo.sources) and isinstance(copy.source, LayerTree):
         users = list(copy.users) if owner.named(told) else []
