@@ -55,6 +55,7 @@ async def export(
         for reference in references:
             with line.part(f"naming to {reference}"):
                 engine.images.tag(image, reference)
+        engine.images.emit(image, "create", image.id)
         if options.push:
             for reference in references:
                 await _push(engine, reference, options, task, line)
