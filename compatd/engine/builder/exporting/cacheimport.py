@@ -250,7 +250,7 @@ def sources(engine: "Engine", entries: Sequence[CacheEntry], task: Task) -> list
 
 async def _records(place: _Place, data: bytes, line: Line) -> dict[str, Record]:
     """All that a manifest leads to. Raises EngineError."""
-    manifest = _document(data)
+    manifest = await _document(data)
     kind = _kind(manifest)
     line.note(f"inferred cache manifest type: {kind}")
     name = "manifests" if kind in INDEXES else "layers"
@@ -260,12 +260,12 @@ async def _records(place: _Place, data: bytes, line: Line) -> dict[str, Record]:
         config = next((item for item in items if item.media_type == cachemodel.CONFIG), None)
     if config is not None and config.media_type == cachemodel.CONFIG:
         blobs = {item.digest: item for item in items if item.diff_id}
-        return cachemodel.decode(await place.small(config.digest), blobs)
+        return await asyncio.to_thread(cachemodel.decode, await place.small(config.digest), blobs)
     if name == "layers":
         return await _inline(place, manifest)
     records: dict[str, Record] = {}
     for item in [item for item in items if item.media_type in IMAGE_MANIFESTS][:_MAX_MANIFESTS]:
-        records |= await _inline(place, _document(await place.manifest(item.digest)))
+        records |= await _inline(place, await _document(await place.manifest(item.digest)))
     return records
 
 
@@ -275,7 +275,7 @@ async def _inline(place: _Place, manifest: Json) -> dict[str, Record]:
     layers = [_descriptor(item) for item in _items(manifest, "layers")]
     if config is None or not layers:
         return {}
-    document = _document(await place.small(config.digest))
+    document = await _document(await place.small(config.digest))
     rootfs = document.get("rootfs")
     diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     if not isinstance(diff_ids, list) or len(diff_ids) != len(layers) or INLINE_CACHE not in document:
@@ -289,12 +289,12 @@ async def _inline(place: _Place, manifest: Json) -> dict[str, Record]:
         data = base64.b64decode(str(document[INLINE_CACHE]), validate=True)
     except ValueError:
         raise EngineError("invalid build cache: it is no base64") from None
-    return cachemodel.decode_inline(data, found)
+    return await asyncio.to_thread(cachemodel.decode_inline, data, found)
 
 
-def _document(data: bytes) -> Json:
+async def _document(data: bytes) -> Json:
     try:
-        found = json.loads(data)
+        found = await asyncio.to_thread(json.loads, data)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

@@ -3,6 +3,7 @@
 Source: moby/buildkit frontend/dockerui/namedcontext.go, source/containerimage (OCI layouts).
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -107,7 +108,7 @@ class LayoutContext:
         async with self._task.vertex(f"{label} load metadata for {shown}"):
             manifest = await self._manifest(store, self._digest, platform)
             config = await read_small(store, _descriptor(manifest.get("config")).digest)
-            draft = make_image(config)
+            draft = await asyncio.to_thread(make_image, config)
         async with self._task.vertex(f"{label} OCI load from client") as line:
             layers = [_descriptor(item) for item in manifest.get("layers") or ()]
             diff_ids = draft.config["rootfs"].get("diff_ids") or []
@@ -142,7 +143,7 @@ class LayoutContext:
     async def _manifest(self, store: ContentStore, digest: str, platform: Platform, depth: int = 1) -> Json:
         data = await read_small(store, digest)
         try:
-            manifest = json.loads(data)
+            manifest = await asyncio.to_thread(json.loads, data)
         except (ValueError, RecursionError):
             manifest = None
         if not isinstance(manifest, dict):

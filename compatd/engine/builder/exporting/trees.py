@@ -72,13 +72,12 @@ class _Trees:
     async def _statement(self, one: PlatformResult, lower: list[str], wanted: provenance.Wanted) -> Json:
         """The provenance as a file; it is about all files beside it."""
         answer = await self.work(_DIGESTS, self.arguments([{"lower": lower, "prefix": ""}]), [])
-        subjects = [provenance.subject(name, f"sha256:{value}") for name, value in answer["files"]]
         predicate = provenance.predicate(wanted, self.task.invocation, one)
+        data = await asyncio.to_thread(_statement, answer["files"], predicate)
         name = self.options.attestation_prefix + wanted.filename
         if self.task.several and not self.split:
             stem, dot, ending = name.rpartition(".")
             name = f"{stem or ending}.{str(one.platform).replace('/', '_')}{dot}{ending if stem else ''}"
-        data = gojson.indented(provenance.statement(subjects, predicate)).decode()
         moment = time.time_ns() // 1_000_000_000 * 1_000_000_000
         return {"name": name, "data": data, "mode": 0o600, "mtime": moment}
 
@@ -91,6 +90,11 @@ class _Trees:
         if "error" in answer:
             raise EngineError(answer["error"])
         return answer
+
+
+def _statement(files: list[list[str]], predicate: Json) -> str:
+    subjects = [provenance.subject(name, f"sha256:{value}") for name, value in files]
+    return gojson.indented(provenance.statement(subjects, predicate)).decode()
 
 
 def _client(task: Task, output: Output) -> Client:
