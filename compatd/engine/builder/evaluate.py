@@ -18,7 +18,7 @@ from compatd.engine.builder.dockerfile.text import SPACE, quote
 from compatd.engine.builder.graph import Plan, Planned, PlannedStage, Source
 from compatd.engine.builder.scope import SCRATCH
 from compatd.engine.builder.sources import check_transfer, ignored_sources, normal_path
-from compatd.engine.builder.state import SCRIPTS, Json, State, Step, base_state
+from compatd.engine.builder.state import SCRIPTS, Json, State, Step, base_state, proxy_environment
 from compatd.engine.errors import InvalidParameter
 
 MAX_EXPANDED = 64 << 20  # characters, of all instructions of a stage
@@ -153,8 +153,11 @@ class _Evaluation:
         text = f"RUN {history.run_text(args, given)} # buildkit"
         own = {key: given[key] for key in sorted(given) if key in before.variables and key not in env}
         self._commit(text, layer=True)
+        classic = history.run_text(args, own)
+        if not own and proxy_environment(self.plan.options.build_args, classic=True):
+            classic = f"|0 {classic}"  # they count as given, and are not shown
         return Step(
-            one, "run", title, before, self.state, text, history.run_text(args, own), layer=True,
+            one, "run", title, before, self.state, text, classic, layer=True,
             sources=planned.sources, args=tuple(args), script=script, triggered=planned.triggered,
         )  # fmt: skip
 

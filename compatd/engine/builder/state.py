@@ -76,8 +76,13 @@ def scratch(platform: Platform) -> Json:
     return image | {"config": {"Env": [f"PATH={PATH}"], "WorkingDir": "/"}}
 
 
-def proxy_environment(build_args: Mapping[str, str]) -> list[str]:
-    """The proxies among the build arguments, in both cases: for RUN, but for no cache key and no history."""
+def proxy_environment(build_args: Mapping[str, str], *, classic: bool = False) -> list[str]:
+    """The proxies among the build arguments, in both cases (the classic builder: as they are given): for RUN,
+    but for no cache key and no history.
+    """
+    if classic:
+        names = {name for one in PROXIES for name in (one, one.upper())}
+        return [f"{key}={build_args[key]}" for key in sorted(build_args) if key in names]
     found: dict[str, str] = {}
     for name in sorted(build_args):
         if name.lower() in PROXIES:

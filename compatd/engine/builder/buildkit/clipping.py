@@ -9,7 +9,7 @@ from math import ceil
 
 MAX_SIZE = 2 * 1024 * 1024
 MAX_SPEED = 200 * 1024  # a second
-MAX_TAIL = 256 * 1024  # of what was clipped, the end is told when the step ends
+MAX_TAIL = 256 * 1024  # of what was clipped, the end is told when the step fails
 
 
 class Clip:

@@ -87,7 +87,7 @@ class StatusLog(progress.Observer):
     def vertex(self, vertex: progress.Vertex) -> None:
         """A vertex is new, starts or ends."""
         if vertex.completed:
-            self._flush(vertex.digest)
+            self._flush(vertex.digest, failed=bool(vertex.error))
         self._show(_vertex(vertex))
 
     def status(self, status: progress.Status) -> None:
@@ -152,7 +152,7 @@ class StatusLog(progress.Observer):
         now = timestamp(time.time_ns())
         for vertex in list(self._vertices.values()):
             if vertex.started is not None and vertex.completed is None:
-                self._flush(vertex.digest)
+                self._flush(vertex.digest, failed=True)
                 values = {name: getattr(vertex, name) for name in ("digest", "inputs", "name", "started")}
                 self._show(_VERTEX(completed=now, error=vertex.error or _CANCELED, **values))
         self.ended = True
@@ -194,9 +194,10 @@ class StatusLog(progress.Observer):
             pending.vertices[vertex.digest] = vertex
             pending.woken.set()
 
-    def _flush(self, vertex: str) -> None:
+    def _flush(self, vertex: str, *, failed: bool) -> None:
+        """The step has ended: of one that failed the end of what was clipped is told after all."""
         for stream in (1, 2):
-            if (clip := self._clips.pop((vertex, stream), None)) is not None:
+            if (clip := self._clips.pop((vertex, stream), None)) is not None and failed:
                 self._tell(vertex, stream, clip.tail(), time.time_ns())
 
     def _tell(self, vertex: str, stream: int, data: bytes, moment: int) -> None:

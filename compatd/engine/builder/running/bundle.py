@@ -40,6 +40,10 @@ def _as_buildkit(run: Run, spec: Json) -> None:
     env = spec["process"]["env"]
     spec["process"]["env"] = [one for one in env if "HOSTNAME" in given or not one.startswith("HOSTNAME=")]
     spec["linux"]["sysctl"] = {}
+    if run.resources.get("ShmSize"):
+        options = ["nosuid", f"size={run.resources['ShmSize']}"]
+        shm = {"destination": "/dev/shm", "type": "tmpfs", "source": "tmpfs", "options": options}
+        spec["mounts"] = [shm if one["destination"] == "/dev/shm" else one for one in spec["mounts"]]
 
 
 def root_plan(engine: "Engine", run: Run) -> Json:

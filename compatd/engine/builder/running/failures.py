@@ -34,4 +34,5 @@ def not_started(run: Run, text: str) -> tuple[BuildError, bytes]:
     if missing := _SOURCE.search(text):
         return of(run, missing[1]), b""
     classic = creation_failed(text)[1].message
-    return of(run, "exit code: 1", code=1, classic=classic), f"runc run failed: {text}\n".encode()
+    code = 0 if run.classic else 1  # runc's own
+    return of(run, "exit code: 1", code=code, classic=classic), f"runc run failed: {text}\n".encode()

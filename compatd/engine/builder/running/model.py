@@ -25,7 +25,8 @@ class Run:
     CpusetCpus, CpusetMems, CgroupParent, Ulimits, ShmSize).
 
     `environment` is that of the step with the proxies behind it. With `classic` the files and the host name
-    are those of a container of the classic builder, else BuildKit's. `id` names all that it has on this
+    are those of a container of the classic builder, else BuildKit's. What is written below `volumes` is gone
+    with the command, as it is in the classic builder's containers. `id` names all that it has on this
     machine; the classic text shows its first twelve digits.
     """
 
@@ -45,5 +46,6 @@ class Run:
     ssh: Ssh | None = None
     entitlements: frozenset[str] = frozenset()
     classic: bool = False
+    volumes: Sequence[str] = ()
     labels: Json = field(default_factory=dict)
     id: str = field(default_factory=lambda: secrets.token_hex(32))

@@ -13,7 +13,7 @@ from compatd.engine.builder.mountrules import ResolvedMount
 from compatd.engine.builder.running.agents import Agent
 from compatd.engine.builder.running.confidential import Vault
 from compatd.engine.builder.running.model import Run
-from compatd.engine.builder.snapshots import Folder
+from compatd.engine.builder.snapshots import Folder, LayerTree
 from compatd.engine.builder.state import SCRIPTS
 from compatd.engine.errors import NotFound
 from compatd.engine.images.registry.threads import to_the_end
@@ -46,6 +46,8 @@ class Mounting:
             "secret": self._secret,
             "ssh": self._agent,
         }
+        for path in self._run.volumes:
+            await self._volume(path)
         for one in self._run.mounts:
             await make[one.mount.type](one)
         if self._run.script is not None:
@@ -95,7 +97,17 @@ class Mounting:
         (scratch / "diff").chmod(top.st_mode & 0o7777)
         return {"lower": lower, "upper": str(scratch / "diff"), "work": str(scratch / "work")}
 
-    async def _copy(self, lower: list[str], path: str, target: Path) -> None:
+    async def _volume(self, path: str) -> None:
+        """A volume of the container's own: it begins with what the image has there."""
+        folder = self._scratch() / "diff"
+        tree = LayerTree(self._run.snapshot.chain_ids)
+        lower = await self._engine.builder.snapshots.tree_lower(tree)
+        if lower:
+            await self._copy(lower, path, folder, required=False)
+        mount = {"destination": path, "type": "bind", "source": str(folder), "options": ["rbind"]}
+        self.mounts.append(mount)
+
+    async def _copy(self, lower: list[str], path: str, target: Path, *, required: bool = True) -> None:
         """Copy a path of a tree, links in it looked up inside of it, into a folder. Raises BuildError."""
         place = Path(self._engine.storage.tmp) / f"copy-{secrets.token_hex(8)}"
         place.mkdir(mode=0o700)
@@ -110,7 +122,7 @@ class Mounting:
             place.rmdir()
         if answer.get("error"):
             raise BuildError(f"failed to copy {path}: {answer['error']}")
-        if not answer["copied"]:
+        if not answer["copied"] and required:
             raise BuildError(f"lstat {path}: no such file or directory")
 
     async def _cache(self, one: ResolvedMount) -> None:

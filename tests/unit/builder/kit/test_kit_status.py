@@ -103,18 +103,21 @@ def test_output_is_clipped_by_speed_and_by_size() -> None:
     assert clip.tail() == b""
 
 
-def test_the_end_of_clipped_output_comes_with_the_end_of_the_step() -> None:
+def test_the_end_of_clipped_output_comes_when_the_step_fails() -> None:
     async def scene() -> None:
-        log = StatusLog()
-        vertex = Vertex("sha256:a", "RUN yes", started=1)
-        log.vertex(vertex)
-        for _ in range(200):
-            await log.log(Log("sha256:a", 1, b"y\n" * 16384, 1))
-        await log.log(Log("sha256:a", 1, b"the end\n", 1))
-        vertex.completed = 2
-        log.vertex(vertex)
-        text = b"".join(one.msg for response in log.replay() for one in response.logs)
-        assert len(text) < 3 * MAX_SIZE and text.endswith(b"the end\n") and b"output clipped" in text
+        for error in ("", "exit code: 1"):
+            log = StatusLog()
+            vertex = Vertex("sha256:a", "RUN yes", started=1)
+            log.vertex(vertex)
+            for _ in range(200):
+                await log.log(Log("sha256:a", 1, b"y\n" * 16384, 1))
+            await log.log(Log("sha256:a", 1, b"the end\n", 1))
+            vertex.completed, vertex.error = 2, error
+            log.vertex(vertex)
+            text = b"".join(one.msg for response in log.replay() for one in response.logs)
+            assert len(text) < 3 * MAX_SIZE
+            assert b"output clipped" in text
+            assert text.endswith(b"the end\n") is bool(error)
 
     run(scene())
 
