@@ -30,7 +30,7 @@ _KINDS = ("", "gzip", "bzip2", "xz", "zstd")
 class FileUnpacker(Unpacker):
     """Members to files, what is there replaced, folders merged; `.wh.` means nothing here.
 
-    An entry for the root itself sets its attributes.
+    The root's own attributes are not the archive's, as in dockerd.
     """
 
     def __init__(self, tree: Tree) -> None:
@@ -43,8 +43,6 @@ class FileUnpacker(Unpacker):
         self.count += 1
         kind = entry.type
         if not path:
-            if kind == tar.DIRECTORY:
-                self._root(entry)
             reader.skip_data(entry)
         elif kind == tar.REGULAR:
             self._file(path, entry, reader)
@@ -60,20 +58,6 @@ class FileUnpacker(Unpacker):
             else:
                 raise TarError(f"unhandled tar header type {kind[0]}")
             reader.skip_data(entry)
-
-    def _root(self, entry: Entry) -> None:
-        root = self.tree.root
-        os.fchown(root, entry.uid, entry.gid)
-        os.fchmod(root, entry.mode)
-        self._root_times = (max(entry.atime, entry.mtime), entry.mtime)
-
-    _root_times: tuple[int, int] | None = None
-
-    def finish(self) -> None:
-        """Folder times, now that nothing more is put in."""
-        super().finish()
-        if self._root_times:
-            os.utime(self.tree.root, ns=self._root_times)
 
 
 _CALLS = {tar.DIRECTORY: "mkdir", tar.REGULAR: "open", tar.FIFO: "mknod", tar.CHARACTER: "mknod"}
