@@ -1,5 +1,7 @@
 """Outputs of builds that go wrong, or need something of the machine; by the real buildx."""
 
+import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -10,11 +12,13 @@ from typing import Any
 import pytest
 
 from conformance.images import Image, Tar, docker_archive
-from tests.integration.daemon import Daemon, running_daemon, wait_until
+from conformance.registry import PROGRAM, Registry
+from tests.integration.daemon import ApiError, Daemon, running_daemon, wait_until
 
 pytestmark = pytest.mark.root
 
 TRIXIE = Path(__file__).parents[2] / ".cache/trixie/usr"
+DOCKER = str(TRIXIE / "bin/docker")
 PLUGIN = TRIXIE / "libexec/docker/cli-plugins/docker-buildx"
 SIZE = 64 << 20
 HANDLER = "compatd-test-riscv64"
@@ -53,13 +57,25 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def environment(daemon: Daemon, folder: Path) -> dict[str, str]:
+    keep = {key: value for key, value in os.environ.items() if not key.startswith("DOCKER_")}
+    return {**keep, "DOCKER_HOST": daemon.host, "DOCKER_CONFIG": str(folder / "config")}
+
+
+def docker(daemon: Daemon, folder: Path, *arguments: str) -> None:
+    """A command that must go well."""
+    done = subprocess.run(
+        [DOCKER, *arguments], env=environment(daemon, folder), capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
 def command(
     daemon: Daemon, folder: Path, *options: str, stdout: Any = subprocess.PIPE
 ) -> subprocess.Popen[bytes]:
-    keep = {key: value for key, value in os.environ.items() if not key.startswith("DOCKER_")}
     return subprocess.Popen(
-        [str(TRIXIE / "bin/docker"), "buildx", "build", "--progress=plain", *options, str(folder / "ctx")],
-        env={**keep, "DOCKER_HOST": daemon.host, "DOCKER_CONFIG": str(folder / "config")},
+        [DOCKER, "buildx", "build", "--progress=plain", *options, str(folder / "ctx")],
+        env=environment(daemon, folder),
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.PIPE,
@@ -139,6 +155,41 @@ def test_what_the_image_store_cannot_hold(daemon: Daemon, folder: Path) -> None:
     assert code == 1 and "exporting multiple references to image store is currently unsupported" in said
     code, said = build(daemon, folder, "--sbom=true", "-o", str(folder / "out"))
     assert code == 1 and "SBOM attestations are not supported: build with --sbom=false" in said
+
+
+def test_an_index_is_pushed(daemon: Daemon, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """buildx' driver `remote` leaves pushing to the builder: so does the docker driver of later releases."""
+    if not Path(PROGRAM).exists():
+        pytest.skip(f"{PROGRAM} is missing (package docker-registry)")
+    monkeypatch.setenv("CONFORMANCE_NETNS", daemon.name)
+    (folder / "registry").mkdir()
+    docker(daemon, folder, "buildx", "create", "--name", "far", "--driver", "remote", daemon.host)
+    (folder / "ctx/Dockerfile").write_text("FROM scratch\nARG TARGETARCH\nLABEL a=$TARGETARCH\nCOPY a /\n")
+    (folder / "ctx/a").write_text(folder.name)
+    with contextlib.closing(Registry(folder / "registry")) as registry:
+        name = f"{registry.address}/index"
+        far = ("--builder", "far", "--push")
+        code, said = build(daemon, folder, *far, "--platform", "linux/amd64,linux/arm64", "-t", f"{name}:1")
+        assert code == 0, said
+        listed = registry.manifest("index", "1")["manifests"]
+        assert [one["platform"]["architecture"] for one in listed] == ["amd64", "arm64", "unknown", "unknown"]
+        for one in listed:
+            manifest = registry.manifest("index", one["digest"])
+            for blob in (manifest["config"], *manifest["layers"]):
+                assert registry.request("HEAD", f"/v2/index/blobs/{blob['digest']}")[0] == 200
+        with pytest.raises(ApiError):
+            daemon.call("GET", f"/images/{name}:1/json")
+        code, said = build(daemon, folder, *far, "-t", f"{name}:2", "--provenance=false")
+        assert code == 0 and "layers" in registry.manifest("index", "2"), said
+        image = daemon.call("GET", f"/images/{name}:2/json")["Id"]
+        assert registry.manifest("index", "2")["config"]["digest"] == image
+        output = f"type=image,name={name},push=true,push-by-digest=true,store=false"
+        asked = ("--metadata-file", str(folder / "told"), "--provenance=false", "-o", output)
+        code, said = build(daemon, folder, "--builder", "far", *asked, "--label", "x=y")
+        assert code == 0, said
+        digest = json.loads((folder / "told").read_text())["containerimage.digest"]
+        assert registry.manifest("index", digest)["config"]["digest"] != image
+        assert registry.request("GET", "/v2/index/manifests/latest")[0] == 404
 
 
 def test_programs_that_binfmt_misc_has_a_handler_for(daemon: Daemon, folder: Path) -> None:

@@ -7,13 +7,13 @@ import base64
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from compatd.engine import gojson, timestamps
 from compatd.engine.builder.exporting import cacheexport, descriptors, layout, provenance
 from compatd.engine.builder.exporting.attributes import ImageOptions, image_options
-from compatd.engine.builder.exporting.blobs import Blob, Packer, each, packing, small
+from compatd.engine.builder.exporting.blobs import Blob, Contents, Packer, each, packing
 from compatd.engine.builder.exporting.client import TargetExists, send_file
 from compatd.engine.builder.exporting.configs import patched
 from compatd.engine.builder.exporting.descriptors import Descriptor
@@ -41,20 +41,6 @@ def check(output: Output) -> ImageOptions:
 
 
 @dataclass(slots=True)
-class Contents:
-    """What is in an archive: its blobs (children first), and what its index names."""
-
-    blobs: list[Blob] = field(default_factory=list)
-    target: Descriptor | None = None
-    config: Descriptor | None = None  # of a single image
-    layers: Sequence[Descriptor] = ()
-
-    def add(self, descriptor: Descriptor, data: bytes) -> None:
-        """One more small blob."""
-        self.blobs.append(small(descriptor, data))
-
-
-@dataclass(slots=True)
 class Writer:
     """Makes the contents of one archive."""
 
@@ -65,18 +51,23 @@ class Writer:
     line: Line
     pins: Any
     oci: bool
+    files: bool = False  # all layers are to have a path
 
     @property
     def epoch(self) -> int | None:
         return self.task.epoch if self.options.epoch is None else self.options.epoch
 
     async def contents(
-        self, result: BuildResult, wanted: provenance.Wanted | None, caches: Sequence[CacheEntry]
+        self,
+        result: BuildResult,
+        wanted: provenance.Wanted | None,
+        caches: Sequence[CacheEntry],
+        *,
+        inline: bool = False,
     ) -> Contents:
-        """Everything, packed. Raises EngineError."""
-        several = len(result.results) > 1 or self.task.several
-        annotations = self.options.annotations
-        attest = wanted if wanted and (several or not wanted.inline_only) else None
+        """Everything, packed; `inline`: with attestations that make no index by themselves, too."""
+        annotations, several = self.options.annotations, len(result.results) > 1 or self.task.several
+        attest = wanted if wanted and (several or inline or not wanted.inline_only) else None
         listed = several or attest is not None
         if unknown := annotations.platforms - {str(one.platform) for one in result.results}:
             raise EngineError(f"invalid annotation: no platform {sorted(unknown)[0]} found in source")
@@ -86,8 +77,8 @@ class Writer:
         prepared = []
         with self.line.part("exporting layers"):
             for place, one in enumerate(result.results):
-                inline = cacheexport.inline(self.engine, caches, result, place)
-                prepared.append(await self._layers(one, inline))
+                cache = cacheexport.inline(self.engine, caches, result, place)
+                prepared.append(await self._layers(one, cache))
         items, statements = [], []
         for one, (blobs, config) in zip(result.results, prepared, strict=True):
             item = self._image(found, one, blobs, config)
@@ -111,7 +102,7 @@ class Writer:
         if self.options.rewrite_timestamp and self.epoch is not None:
             keep = len(base.chain_ids) if base else 0
             chain_ids = await Retimer(self.engine, self.pins, self.epoch).chain(chain_ids, keep)
-        blobs = await self.packer.layers(chain_ids, self.options.compression, oci=self.oci)
+        blobs = await self.packer.layers(chain_ids, self.options.compression, oci=self.oci, file=self.files)
         config = one.config
         if self.epoch is not None or inline is not None:
             config = patched(
@@ -178,7 +169,7 @@ async def export(
             contents = await writer.contents(result, wanted, caches)
             target = _dated(contents, writer.epoch)
             references = [parse(name).tagged() for name in options.names]
-            response = _response(contents, target, references)
+            response = response_of(contents, target, references)
             await _send(client, output, contents, target, references, response, line, tar=options.tar)
     return response
 
@@ -191,7 +182,8 @@ def _dated(contents: Contents, epoch: int | None) -> Descriptor:
     return contents.target.with_annotations({_CREATED: timestamps.rfc3339(now * 1_000_000_000)})
 
 
-def _response(contents: Contents, target: Descriptor, references: Sequence[Reference]) -> dict[str, str]:
+def response_of(contents: Contents, target: Descriptor, references: Sequence[Reference]) -> dict[str, str]:
+    """What the client is told of it."""
     document = json.dumps(target.document(), separators=(",", ":")).encode()
     found = {
         "containerimage.digest": target.digest,

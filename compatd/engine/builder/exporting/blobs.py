@@ -5,7 +5,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,20 @@ def of_file(descriptor: Descriptor, path: Path) -> Blob:
     return Blob(descriptor, chunks, path)
 
 
+@dataclass(slots=True)
+class Contents:
+    """What is in an archive: its blobs (children first), and what its index names."""
+
+    blobs: list[Blob] = field(default_factory=list)
+    target: Descriptor | None = None
+    config: Descriptor | None = None  # of a single image
+    layers: Sequence[Descriptor] = ()
+
+    def add(self, descriptor: Descriptor, data: bytes) -> None:
+        """One more small blob."""
+        self.blobs.append(small(descriptor, data))
+
+
 class Packer:
     """Packs layers into files of a folder that is gone at the end (`packing`); each only once a kind."""
 
@@ -69,10 +83,12 @@ class Packer:
         self._made: dict[tuple[str, str, int | None], asyncio.Future[Blob]] = {}
         self._slots = asyncio.Semaphore(_PARALLEL)
 
-    async def layers(self, chain_ids: Sequence[str], how: Compression, *, oci: bool) -> list[Blob]:
-        """The blobs of these layers, base first. Raises EngineError."""
+    async def layers(
+        self, chain_ids: Sequence[str], how: Compression, *, oci: bool, file: bool = False
+    ) -> list[Blob]:
+        """The blobs of these layers, base first; as `layer`. Raises EngineError."""
         found = [self._images.index.layers[chain_id] for chain_id in chain_ids]
-        tasks = [asyncio.ensure_future(self.layer(layer, how, oci=oci)) for layer in found]
+        tasks = [asyncio.ensure_future(self.layer(layer, how, oci=oci, file=file)) for layer in found]
         await together(tasks)
         return [task.result() for task in tasks]
 

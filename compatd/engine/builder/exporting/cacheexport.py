@@ -14,6 +14,7 @@ from compatd.engine.builder.exporting.attributes import Compression, boolean, co
 from compatd.engine.builder.exporting.blobs import Blob, Packer, each, packing, small
 from compatd.engine.builder.exporting.cachemodel import Record
 from compatd.engine.builder.exporting.descriptors import DOCKER_LIST, OCI_INDEX, Descriptor, digest_of
+from compatd.engine.builder.exporting.pushes import upload
 from compatd.engine.builder.exporting.task import CacheEntry, Line, Task
 from compatd.engine.builder.request import BuildResult, StepRecord
 from compatd.engine.errors import EngineError, InvalidParameter
@@ -22,9 +23,7 @@ from compatd.engine.images.model import Layer
 from compatd.engine.images.reference import Reference, parse
 from compatd.engine.images.registry.client import Repository
 from compatd.engine.images.registry.endpoints import Trusting
-from compatd.engine.images.registry.sources import Source
 from compatd.engine.images.registry.trying import at_registry
-from compatd.engine.images.registry.upload import Upload
 
 if TYPE_CHECKING:
     from compatd.engine.engine import Engine
@@ -230,16 +229,3 @@ async def _to_registry(
             await repository.put_manifest(wanted.tag or wanted.digest, manifest, described.media_type)
 
     await at_registry(wanted, settings, auth, send, push=True)
-
-
-async def upload(repository: Repository, blob: Blob, advance: Any) -> None:
-    """A blob that is a file into a registry, unless it is there. Raises EngineError."""
-    if await repository.has_blob(blob.digest) is not None:
-        return
-    assert blob.path
-    source = Source.of_file(blob.path, blob.descriptor.size, blob.digest)
-
-    async def report(status: str, current: int = 0, total: int = 0) -> None:
-        advance(current, total)
-
-    await Upload(repository, source, report).run()

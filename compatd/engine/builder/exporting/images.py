@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from compatd.engine.builder.exporting import cacheexport
+from compatd.engine.builder.exporting import archives, blobs, cacheexport, provenance, pushes
 from compatd.engine.builder.exporting.attributes import ImageOptions, image_options
 from compatd.engine.builder.exporting.configs import patched
 from compatd.engine.builder.exporting.descriptors import digest_of
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+MOBY = "moby"
+
 
 def check(output: Output) -> ImageOptions:
     """Read the attributes. Raises InvalidParameter, EngineError."""
     options = image_options(output.attributes)
     for name in options.names:
         parse(name)
-    if options.push_by_digest:
+    if options.push_by_digest and output.type == MOBY:
         raise EngineError(
             "push-by-digest is currently not implemented for docker driver, please "
             "create a new builder instance"
@@ -38,31 +40,84 @@ def check(output: Output) -> ImageOptions:
 async def export(
     engine: "Engine", output: Output, result: BuildResult, task: Task, caches: Sequence[CacheEntry] = ()
 ) -> dict[str, str]:
-    """Make and name the image. Raises EngineError."""
+    """Make and name the image, and push it. Raises EngineError.
+
+    An index (several platforms, attestations) can only be pushed, for the store has images alone.
+    """
     options = check(output)
-    inline_cache = cacheexport.inline(engine, caches, result, 0)
+    several = len(result.results) > 1
+    wanted = provenance.wanted(task.invocation.attestations)
+    # The client of a dockerd pushes the store's image afterwards: an index only where one is asked for
+    inline = output.type != MOBY and options.inline_attestations
+    listed = several or task.several or (wanted is not None and (inline or not wanted.inline_only))
+    response: dict[str, str] = {}
     async with task.vertex("exporting to image") as line:
-        if len(result.results) > 1:
+        if several and not options.push:
             raise EngineError("exporting multiple references to image store is currently unsupported")
-        one = result.results[0]
-        with engine.images.index.pinned() as pins:
-            with line.part("exporting layers"):
-                config = await _config(engine, options, one, task, pins, inline_cache)
-            if inline_cache is not None:
-                line.note("preparing layers for inline cache")
-            image = _made(engine, config, line)
         references = [parse(name).tagged() for name in options.names]
-        for reference in references:
-            with line.part(f"naming to {reference}"):
-                engine.images.tag(image, reference)
-        engine.images.emit(image, "create", image.id)
-        if options.push:
+        if not several and options.store:
+            response = await _store(engine, options, references, result, task, caches, line)
+        if options.push and (listed or options.push_by_digest or not options.store):
+            attest = wanted if listed else None
+            response |= await _push_index(
+                engine, options, references, result, task, caches, line, attest, inline=inline
+            )
+        elif options.push:
             for reference in references:
                 await _push(engine, reference, options, task, line)
+    return response
+
+
+async def _store(
+    engine: "Engine",
+    options: ImageOptions,
+    references: Sequence[Reference],
+    result: BuildResult,
+    task: Task,
+    caches: Sequence[CacheEntry],
+    line: Line,
+) -> dict[str, str]:
+    """The image in the engine's store, under its names; what the client is told."""
+    inline_cache = cacheexport.inline(engine, caches, result, 0)
+    with engine.images.index.pinned() as pins:
+        with line.part("exporting layers"):
+            config = await _config(engine, options, result.results[0], task, pins, inline_cache)
+        if inline_cache is not None:
+            line.note("preparing layers for inline cache")
+        image = _made(engine, config, line)
+    for reference in references:
+        with line.part(f"naming to {reference}"):
+            engine.images.tag(image, reference)
+    engine.images.emit(image, "create", image.id)
     response = {"containerimage.config.digest": image.id, "containerimage.digest": image.id}
     if references:
         response["image.name"] = ",".join(map(str, references))
     return response
+
+
+async def _push_index(
+    engine: "Engine",
+    options: ImageOptions,
+    references: Sequence[Reference],
+    result: BuildResult,
+    task: Task,
+    caches: Sequence[CacheEntry],
+    line: Line,
+    wanted: provenance.Wanted | None,
+    *,
+    inline: bool,
+) -> dict[str, str]:
+    """Push it without the store; what the client is told."""
+    oci = wanted is not None if options.oci_types is None else options.oci_types
+    if wanted and not oci:
+        raise EngineError('cannot export attestations with "oci-mediatypes=false"')
+    async with blobs.packing(engine.images) as packer:
+        with engine.images.index.pinned() as pins:
+            writer = archives.Writer(engine, packer, options, task, line, pins, oci, files=True)
+            contents = await writer.contents(result, wanted, caches, inline=inline)
+            await pushes.push(engine, contents, references, options, task, line)
+            assert contents.target
+            return archives.response_of(contents, contents.target, references)
 
 
 async def _config(
