@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from compatd.engine.builder import cachekeys, snapshots, steps
+from compatd.engine.builder.classic.cachefrom import CacheFrom
 from compatd.engine.builder.classic.documents import child, config_of
 from compatd.engine.builder.dockerfile import instructions as i
 from compatd.engine.builder.planning import Program
@@ -45,6 +46,8 @@ class Intermediate:
         self._images = execution.builder.engine.images
         self._index = self._images.index
         self._triggers: dict[int, int] = {}  # how many of a stage are still to come
+        names = execution.request.cache_images
+        self._sources = CacheFrom(self._images, names) if names else None
 
     async def begin(self, stage: int) -> None:
         """FROM comes."""
@@ -80,7 +83,7 @@ class Intermediate:
         document = {**step.state.image, "config": config_of(step.state.config, stand.image)}
         key = cachekeys.image_key(stand.image or str(self._execution.platform), created_by, document)
         async with self._builder.cache.alone(key):
-            image = None if self._execution.fresh(stage) else self._known(key)
+            image = None if self._execution.fresh(stage) else self._cached(key, step, stand, created_by)
             if image:
                 await self._tell("cached", stage)
             else:
@@ -93,6 +96,16 @@ class Intermediate:
             await self._tell("done", stage, image=image.id)
         stand = stand.after(step.state, image.created)
         return replace(stand, key=key, chain_ids=tuple(image.chain_ids), image=image.id)
+
+    def _cached(self, key: str, step: Step, stand: Stand, created_by: str) -> Image | None:
+        image = self._known(key)
+        if self._sources is None or (image and self._sources.holds(image)):
+            return image
+        parent = self._index.images.get(stand.image)
+        found = self._sources.find(parent, created_by, step.state.config)
+        if found:
+            self._builder.cache.put(Record(key, IMAGE, created_by, image=found.id))
+        return found
 
     def _known(self, key: str) -> Image | None:
         record = self._builder.cache.find(key)

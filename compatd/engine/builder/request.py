@@ -1,7 +1,7 @@
 """What a build is asked for, and what comes of it: between the doors and the executor."""
 
 import socket
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -64,6 +64,7 @@ class BuildRequest:
     the classic door, a network or `container:X`. `resources` are HostConfig's fields (Memory, CpuShares,
     CgroupParent, Ulimits, ShmSize …). `every_stage`: all stages up to the target, not only what it needs.
     `limits` is what the caller may do (None: all). `auth`: registry's host → credentials, for bases.
+    `ignore` may be a function that gets it: it is called once the bases are known.
     """
 
     dockerfile: bytes
@@ -71,7 +72,7 @@ class BuildRequest:
     options: graph.Options = field(default_factory=graph.Options)
     platforms: tuple[Platform, ...] = ()  # none: options.platform, or this machine's
     context: ContextSource | None = None
-    ignore: Matcher | None = None
+    ignore: Matcher | Callable[[], Awaitable[Matcher]] | None = None
     named: Mapping[str, NamedContext] = field(default_factory=dict)
     pull: bool = False
     no_cache: bool | frozenset[str] = False
@@ -84,6 +85,7 @@ class BuildRequest:
     ssh: Ssh | None = None
     auth: Auth | None = None
     cache_from: Sequence[CacheSource] = ()
+    cache_images: Sequence[str] = ()  # of the classic door: whose steps are cached
     door: str = BUILDKIT
     every_stage: bool = False
     squash: bool = False

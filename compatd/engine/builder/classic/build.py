@@ -188,6 +188,7 @@ async def _told(
         context=None if context.dockerfile_only is not None else _Loaded(context),
         pull=options.pull,
         no_cache=options.no_cache,
+        cache_images=options.cache_from,
         network=options.network or "default",
         resources=resources,
         extra_hosts=options.extra_hosts,
