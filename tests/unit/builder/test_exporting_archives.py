@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from compatd.engine.builder.buildkit.wire.status import Code, GrpcError
 from compatd.engine.builder.exporting import archives, cacheimport, exports
 from compatd.engine.builder.exporting.descriptors import digest_of
 from compatd.engine.builder.exporting.layout import path_of
@@ -312,3 +313,24 @@ def test_lines_of_progress(engine: Any) -> None:
         "exporting config",
         "sending tarball",
     ]
+
+
+class Refusing:
+    """A client's credentials that cannot be had."""
+
+    async def credentials(self, host: str) -> dict[str, str]:
+        raise GrpcError(Code.UNKNOWN, f"no helper for {host}")
+
+
+def test_credentials_that_cannot_be_had(engine: Any) -> None:
+    at_hand = task(auth=Refusing())
+    entry = CacheEntry("registry", {"ref": "r:5000/a"})
+
+    async def ask() -> Any:
+        (source,) = cacheimport.sources(engine, [entry], at_hand)
+        with engine.images.index.pinned() as pins:
+            return await source.find("key", [], pins)
+
+    assert asyncio.run(ask()) is None
+    (vertex,) = at_hand.observer.vertexes.values()  # type: ignore[attr-defined]
+    assert vertex.error == "no helper for r:5000"

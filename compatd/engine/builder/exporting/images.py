@@ -85,13 +85,14 @@ async def _store(
         if inline_cache is not None:
             line.note("preparing layers for inline cache")
         image = _made(engine, config, line)
-    for reference in references:
-        with line.part(f"naming to {reference}"):
+    named = [str(parse(name)) for name in options.names]  # a tag that was not given is not shown
+    for name, reference in zip(named, references, strict=True):
+        with line.part(f"naming to {name}"):
             engine.images.tag(image, reference)
     engine.images.emit(image, "create", image.id)
     response = {"containerimage.config.digest": image.id, "containerimage.digest": image.id}
-    if references:
-        response["image.name"] = ",".join(map(str, references))
+    if named:
+        response["image.name"] = ",".join(named)
     return response
 
 

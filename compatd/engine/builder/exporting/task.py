@@ -99,13 +99,13 @@ class Task:
     async def vertex(self, name: str, *, lenient: bool = False) -> AsyncIterator["Line"]:
         """A line of progress for the length of the block; what the block raises is its error.
 
-        `lenient`: an EngineError is shown there and not raised.
+        `lenient`: an error is shown there and not raised.
         """
         line = Line(self.observer, name)
         try:
             yield line
-        except EngineError as error:
-            line.end(error.message)
+        except Exception as error:  # also a GrpcError of the client's
+            line.end(error.message if isinstance(error, EngineError) else str(error))
             if not lenient:
                 raise
         except BaseException:
