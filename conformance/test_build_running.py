@@ -1,6 +1,7 @@
 """RUN by the classic door: what a command sees, and what of its work is kept."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from conformance.engine import Engine
 pytestmark = pytest.mark.operation("ImageBuild")
 
 
-def said(engine: Engine, dockerfile: str, **query: object) -> list[str]:
+def said(engine: Engine, dockerfile: str, **query: Any) -> list[str]:
     """The lines of a build that no other line explains: its commands' output."""
     lines = builds.build(engine, dockerfile, **query).lines
     known = ("Step ", " ---> ", "Successfully ", "Removing ")
