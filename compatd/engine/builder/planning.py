@@ -11,6 +11,7 @@ from compatd.engine.builder.context import Context
 from compatd.engine.builder.dockerfile import instructions as i
 from compatd.engine.builder.dockerfile import lint
 from compatd.engine.builder.dockerfile.errors import DockerfileError
+from compatd.engine.builder.dockerfile.ignore import Matcher
 from compatd.engine.builder.dockerfile.parser import parse
 from compatd.engine.builder.errors import BuildError
 from compatd.engine.builder.evaluate import evaluate
@@ -119,7 +120,8 @@ async def prepare(request: BuildRequest, platform: Platform, bases: Bases, pins:
         for index in new:
             _trigger(program, index)
     program.order = _needed(program.plan, request)
-    await asyncio.to_thread(_evaluate, program, request)
+    ignore = await request.ignore() if callable(request.ignore) else request.ignore
+    await asyncio.to_thread(_evaluate, program, request, ignore)
     return program
 
 
@@ -185,7 +187,7 @@ def _trigger(program: Program, index: int) -> None:
         program.plan = program.plan.with_triggers(index, triggers)
 
 
-def _evaluate(program: Program, request: BuildRequest) -> None:
+def _evaluate(program: Program, request: BuildRequest, ignore: Matcher | None) -> None:
     for index in program.order:
         stage = program.plan.stages[index]
         origin = program.origins.get(index)
@@ -200,7 +202,7 @@ def _evaluate(program: Program, request: BuildRequest) -> None:
             base = origin.document
         elif request.door == CLASSIC:
             base = _classic_scratch(program.plan.platform)
-        steps, state = evaluate(program.plan, index, base, request.ignore)
+        steps, state = evaluate(program.plan, index, base, ignore)
         program.steps[index], program.states[index] = steps, state
     program.plan.linter.finish()
     if request.door != CLASSIC:

@@ -3,10 +3,11 @@
 Source: moby/buildkit frontend/gateway, control/gateway.
 """
 
+import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from compatd.engine.builder.buildkit import definitions, errors, images, results, worker
+from compatd.engine.builder.buildkit import definitions, errors, images, options, results, worker
 from compatd.engine.builder.buildkit.frontend import Frontend
 from compatd.engine.builder.buildkit.inputs import Inputs
 from compatd.engine.builder.buildkit.jobs import Job, Reference, Solved
@@ -62,9 +63,10 @@ class Bridge:
     async def _solve(self, call: ServerStream) -> Message:
         job = await self._job(call)
         request = await call.request()
-        with job.working():
-            solved = await self._solved(job, request)
-        ids = job.keep(solved)
+        solving = asyncio.ensure_future(self._kept(job, request))
+        job.tasks.add(solving)
+        solved = await _begun(job, solving, request)
+        ids = job.name(solved.results)
         refs = {key: self._ref(job, ref_id) for key, ref_id in ids.items()}
         result = _proto("Result")(metadata=solved.metadata)
         if solved.several:
@@ -76,12 +78,14 @@ class Bridge:
             answer.ref = ids.get("", "")
         return answer
 
+    async def _kept(self, job: Job, request: Message) -> Solved:
+        return job.keep(await self._solved(job, request))
+
     async def _solved(self, job: Job, request: Message) -> Solved:
         if request.Frontend == "dockerfile.v0":
             given = {"cache-imports": _imports(request)} if request.CacheImports else {}
-            return await Frontend(
-                self._kit, job, {**given, **request.FrontendOpt}, request.FrontendInputs
-            ).solve()
+            attributes = {**given, **request.FrontendOpt}
+            return await Frontend(self._kit, job, attributes, request.FrontendInputs).solve()
         if request.Frontend:
             raise errors.not_supported(f"the frontend {request.Frontend}")
         if request.Definition is None or not getattr(request.Definition, "def"):
@@ -118,13 +122,14 @@ class Bridge:
 
     async def _evaluate(self, call: ServerStream) -> Message:
         job = await self._job(call)
-        job.reference((await call.request()).Ref)
+        await job.reference((await call.request()).Ref).ready()
         return _proto("EvaluateResponse")()
 
     async def _readfile(self, call: ServerStream) -> Message:
         job = await self._job(call)
         request = await call.request()
-        data = await results.read_file(job.reference(request.Ref), request.FilePath)
+        reference = await job.reference(request.Ref).ready()
+        data = await results.read_file(reference, request.FilePath)
         if (part := request.Range) is not None:
             data = data[part.Offset : part.Offset + part.Length if part.Length else None]
         return _proto("ReadFileResponse")(Data=data)
@@ -161,8 +166,34 @@ class Bridge:
         raise errors.not_supported("a container in a build (gateway.exec)")
 
 
+async def _begun(job: Job, solving: "asyncio.Future[Solved]", request: Message) -> Solved:
+    """What the Solve came to, or, as in BuildKit, what it is going to: all is known, its steps have begun.
+
+    What goes wrong from then on is Control/Solve's to tell. Raises GrpcError.
+    """
+    stepping: asyncio.Future[Any] = asyncio.ensure_future(job.status.stepping.wait())
+    either: list[asyncio.Future[Any]] = [solving, stepping]
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        solving.cancel()
+        raise
+    finally:
+        stepping.cancel()
+    if solving.done() or request.Frontend != "dockerfile.v0" or request.Evaluate:
+        return await solving
+    wanted = options.parse(request.FrontendOpt)
+    keys = [str(one) for one in wanted.platforms] if wanted.several_platforms else [""]
+    results = {key: Reference(pending=solving, key=key) for key in keys}
+    return Solved(results=results, several=wanted.several_platforms)
+
+
 async def source_of(kit: "BuildKit", job: Job, definition: Message) -> Solved:
     """What a low-level build that is but a source comes to. Raises GrpcError."""
+    if (known := definitions.result(definition)) is not None:
+        owner = await kit.jobs.get(known[0], 0.1, owner=job.peer.owner)
+        found = await owner.reference(known[1]).ready()
+        return Solved(results={"": Reference(built=found.built, files=found.files)})
     files = Inputs(kit, job, FrontendOptions(), {})
     job.closers.append(files)
     try:
@@ -184,13 +215,8 @@ def _returned(job: Job, result: Message) -> Solved:
     elif kind == "refsDeprecated":
         named = dict(result.refsDeprecated.refs)
     references = {key: job.reference(ref_id) for key, ref_id in named.items() if ref_id}
-    solved = Solved(
-        metadata=dict(result.metadata), results=references, several=kind in ("refs", "refsDeprecated")
-    )
-    for reference in references.values():
-        if (origin := job.build_of(reference)) is not None:
-            solved.build, solved.dockerfile, solved.wanted = origin.build, origin.dockerfile, origin.wanted
-    return solved
+    several = kind in ("refs", "refsDeprecated")
+    return Solved(metadata=dict(result.metadata), results=references, several=several)
 
 
 def _imports(request: Message) -> str:

@@ -62,6 +62,15 @@ def source(definition: Message) -> tuple[Message, str]:
     return found.source, title or found.source.identifier
 
 
+def result(definition: Message) -> tuple[str, str] | None:
+    """The job's and the reference's IDs, if it stands for a result of ours. Raises GrpcError."""
+    identifier = source(definition)[0].identifier
+    if not identifier.startswith(_OURS):
+        return None
+    job_ref, _, ref_id = identifier[len(_OURS) :].partition("/")
+    return job_ref, ref_id
+
+
 async def files(inputs: "Inputs", definition: Message) -> Context:
     """The files of a source. Raises EngineError, GrpcError."""
     found, title = source(definition)
@@ -88,15 +97,14 @@ async def files(inputs: "Inputs", definition: Message) -> Context:
 
 async def base(inputs: "Inputs", definition: Message, platform: Platform, pins: Pins) -> Base | Context:
     """What a named context of the client's stands for. Raises EngineError, GrpcError."""
-    found, title = source(definition)
-    if found.identifier.startswith(_OURS):
-        job_ref, _, ref_id = found.identifier[len(_OURS) :].partition("/")
-        job = await inputs.kit.jobs.get(job_ref, 0.1, owner=inputs.job.peer.owner)
-        built = job.reference(ref_id).built
+    if (known := result(definition)) is not None:
+        job = await inputs.kit.jobs.get(known[0], 0.1, owner=inputs.job.peer.owner)
+        built = (await job.reference(known[1]).ready()).built
         if built is None:
-            raise GrpcError(Code.NOT_FOUND, f"no such ref: {ref_id}")
+            raise GrpcError(Code.NOT_FOUND, f"no such ref: {known[1]}")
         digest = "sha256:" + hashlib.sha256(built.config).hexdigest()
         return Base("", digest, json.loads(built.config), built.chain_ids)
+    found, title = source(definition)
     scheme, _, rest = found.identifier.partition("://")
     if scheme == "docker-image":
         return await inputs.kit.image_context(inputs.job, title, scheme, rest).resolve(platform, pins)

@@ -17,7 +17,6 @@ from compatd.engine.builder.buildkit.options import FrontendOptions
 from compatd.engine.builder.buildkit.wire.codec import Message
 from compatd.engine.builder.buildkit.wire.status import GrpcError
 from compatd.engine.builder.dockerfile import directives
-from compatd.engine.builder.dockerfile.ignore import Matcher
 from compatd.engine.builder.exporting import cacheimport, provenance
 from compatd.engine.builder.exporting.task import CacheEntry
 from compatd.engine.builder.request import BuildRequest, BuildResult, CacheSource, PlatformResult
@@ -74,7 +73,7 @@ class Frontend:
             ),
             platforms=wanted.platforms,
             context=files,
-            ignore=Matcher(await files.ignore()),
+            ignore=files.matcher,
             named=files.named,
             pull=wanted.pull,
             no_cache=wanted.no_cache,

@@ -3,6 +3,7 @@
 Source: moby/buildkit frontend/dockerui (context, config, namedcontext).
 """
 
+import asyncio
 import posixpath
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from compatd.engine.builder.buildkit.named import named_contexts
 from compatd.engine.builder.buildkit.options import FrontendOptions
 from compatd.engine.builder.buildkit.wire.codec import Message
 from compatd.engine.builder.context import Context
-from compatd.engine.builder.dockerfile.ignore import read_patterns
+from compatd.engine.builder.dockerfile.ignore import Matcher, read_patterns
 from compatd.engine.builder.request import NamedContext
 from compatd.engine.errors import EngineError, NotFound
 
@@ -46,6 +47,7 @@ class Inputs:
         self._made: list[Context] = []
         self._ignore: bytes | None = None
         self._patterns: list[str] | None = None
+        self._lock = asyncio.Lock()
 
     async def __aenter__(self) -> "Inputs":
         return self
@@ -70,7 +72,7 @@ class Inputs:
             names.append(posixpath.join(posixpath.dirname(self.filename), "dockerfile"))
         title = f"[internal] load build definition from {self.filename}"
         name = wanted.dockerfile_name
-        files = await self.locals.fetch(Wanted(name, title, name, names))
+        files = await self.locals.fetch(Wanted(name, title, name, names, always=True))
         return await self._read_dockerfile(files)
 
     async def _read_dockerfile(self, files: Context) -> bytes:
@@ -80,9 +82,14 @@ class Inputs:
 
     async def ignore(self) -> list[str]:
         """The patterns of what the context leaves out."""
-        if self._patterns is None:
-            self._patterns = await self._read_ignore()
+        async with self._lock:  # the builds of several platforms ask
+            if self._patterns is None:
+                self._patterns = await self._read_ignore()
         return self._patterns
+
+    async def matcher(self) -> Matcher:
+        """The same, for the build checks."""
+        return Matcher(await self.ignore())
 
     async def _read_ignore(self) -> list[str]:
         data = self._ignore
@@ -90,7 +97,8 @@ class Inputs:
             return [] if data is None else read_patterns(data)
         if data is None and self.job.session_id:
             title = f"[internal] load {_IGNORE}"
-            files = await self.locals.fetch(Wanted("context", title, f"context-{_IGNORE}", [_IGNORE]))
+            wanted = Wanted("context", title, f"context-{_IGNORE}", [_IGNORE], always=True)
+            files = await self.locals.fetch(wanted)
             data = await _optional(files, _IGNORE)
         return read_patterns(data) if data else []
 

@@ -4,10 +4,9 @@ Source: moby/buildkit solver/jobs.go.
 """
 
 import asyncio
-import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,10 +26,24 @@ MAX_JOBS = 100  # at a time, for hostile clients
 
 @dataclass(slots=True)
 class Reference:
-    """What one Solve came to: what was built for a platform, or files of a source."""
+    """What one Solve came to: what was built for a platform, or files of a source.
+
+    `origin` is that Solve. While `pending`, it is under way: `ready` waits for its result of that `key`.
+    """
 
     built: PlatformResult | None = None
     files: Context | None = None
+    origin: "Solved | None" = None
+    pending: "asyncio.Future[Solved] | None" = None
+    key: str = ""
+
+    async def ready(self) -> "Reference":
+        """Itself, once it is there. Raises GrpcError: what the build failed with."""
+        if self.pending is not None:
+            solved = await asyncio.shield(self.pending)
+            found = solved.results.get(self.key, self)
+            self.built, self.files, self.origin, self.pending = found.built, found.files, solved, None
+        return self
 
 
 @dataclass(slots=True)
@@ -77,11 +90,17 @@ class Job:
         """Whose it is."""
         return self.peer.identity
 
-    def keep(self, solved: Solved) -> dict[str, str]:
-        """Hold what came of a Solve until the end of the job; platform → reference's ID."""
+    def keep(self, solved: Solved) -> Solved:
+        """Hold what came of a Solve until the end of the job."""
         self.solved.append(solved)
-        ids = {key: secrets.token_hex(12) for key in solved.results}
-        self.references.update({ids[key]: reference for key, reference in solved.results.items()})
+        for reference in solved.results.values():
+            reference.origin = solved
+        return solved
+
+    def name(self, references: Mapping[str, Reference]) -> dict[str, str]:
+        """IDs by which clients know them: by platform."""
+        ids = {key: secrets.token_hex(12) for key in references}
+        self.references.update({ids[key]: reference for key, reference in references.items()})
         return ids
 
     def reference(self, ref_id: str) -> Reference:
@@ -91,27 +110,19 @@ class Job:
             raise GrpcError(2, f"no such ref: {ref_id}")
         return found
 
-    def build_of(self, reference: Reference) -> Solved | None:
-        """The Solve that a reference came of."""
-        return next(
-            (one for one in self.solved if any(value is reference for value in one.results.values())), None
-        )
-
-    @contextlib.contextmanager
-    def working(self) -> Iterator[None]:
-        """What runs within for the job is cancelled when the job ends before it."""
-        task = asyncio.current_task()
-        assert task is not None
-        self.tasks.add(task)
-        try:
-            yield
-        finally:
-            self.tasks.discard(task)
-
     async def wait_for_return(self) -> Solved:
-        """What the client's build function returns. Raises GrpcError: what it failed with."""
+        """What the client's build function returns, all of it ready. Raises GrpcError."""
         self.returned = asyncio.get_running_loop().create_future()
-        return await self.returned
+        solved = await self.returned
+        for reference in solved.results.values():
+            origin = (await reference.ready()).origin
+            if origin is not None:
+                solved.build, solved.dockerfile, solved.wanted = (
+                    origin.build,
+                    origin.dockerfile,
+                    origin.wanted,
+                )
+        return solved
 
     async def close(self) -> None:
         """Cancel what still runs for it, and let all results go."""
@@ -147,10 +158,10 @@ class Jobs:
 
     async def end(self, job: Job) -> None:
         """It is over: its results go, its progress and outcome are remembered."""
-        self._running.pop(job.ref, None)
         job.completed = time.time_ns()
-        job.status.end()
         await job.close()
+        job.status.end()
+        self._running.pop(job.ref, None)
         if not job.request.Internal:
             self._ended[job.ref] = job
             self._forget()

@@ -34,6 +34,7 @@ class Wanted:
     paths: Sequence[str] | None = None
     excludes: Sequence[str] = ()
     includes: Sequence[str] = ()
+    always: bool = False  # each file, whatever its size and time say
 
 
 class Locals:
@@ -54,7 +55,7 @@ class Locals:
             # by its owner, too: what is kept is found again by names and times alone
             owner = f"{session.owner}:" if session.owner else ""
             key = f"{owner}{wanted.name}:{wanted.hint}:{session.shared_key}"
-            receiver = await self._contexts.receive(wanted.name, key)
+            receiver = await self._contexts.receive(wanted.name, key, always=wanted.always)
             try:
                 part = line.part(f"transferring {wanted.name}:", "transferring")
                 context = await _receive(session, receiver, wanted, part)

@@ -55,7 +55,9 @@ class _Local:
         """The client's folder, without what its own .dockerignore leaves out."""
         title, hint = f"[context {self.name}] load ", f"context:{self.name}"
         fetch = self.inputs.locals.fetch
-        files = await fetch(Wanted(self.folder, f"{title}{_IGNORE}", f"{hint}-{_IGNORE}", [_IGNORE]))
+        files = await fetch(
+            Wanted(self.folder, f"{title}{_IGNORE}", f"{hint}-{_IGNORE}", [_IGNORE], always=True)
+        )
         try:
             patterns = read_patterns(await files.read(_IGNORE))
         except NotFound:

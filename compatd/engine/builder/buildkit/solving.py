@@ -57,8 +57,7 @@ class Solving:
             solved = await source_of(kit, job, request.Definition)
         else:
             return await job.wait_for_return()
-        job.keep(solved)
-        return solved
+        return job.keep(solved)
 
 
 def _check_entitlements(builder: Mapping[str, object], asked: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ BATCH = 0.1  # seconds between two messages to one client
 MAX_MESSAGE = 1024 * 1024  # of logs; gRPC's clients refuse 4 MiB
 MAX_LOGS = 16 * 1024 * 1024  # what is kept of all steps' output, for those who ask late
 _CANCELED = "context canceled"
+_BEFORE = ("[internal] ", "[context ", "importing ")  # lines of what comes before the steps
 
 _RESPONSE = proto("moby.buildkit.v1.StatusResponse")
 _VERTEX = proto("moby.buildkit.v1.Vertex")
@@ -75,6 +76,7 @@ class StatusLog(progress.Observer):
         """`source` is the pb.SourceInfo that warnings point into; it may be set later."""
         self.source = source
         self.ended = False
+        self.stepping = asyncio.Event()  # set when a step of the Dockerfile begins
         self._vertices: dict[str, Message] = {}
         self._statuses: dict[tuple[str, str], Message] = {}
         self._logs = _Logs()
@@ -88,6 +90,8 @@ class StatusLog(progress.Observer):
         """A vertex is new, starts or ends."""
         if vertex.completed:
             self._flush(vertex.digest, failed=bool(vertex.error))
+        if vertex.started and not vertex.name.startswith(_BEFORE):
+            self.stepping.set()
         self._show(_vertex(vertex))
 
     def status(self, status: progress.Status) -> None:

@@ -98,7 +98,7 @@ class Contexts:
         self.log: list[str] = []
         self.keys: list[tuple[str, str]] = []
 
-    async def receive(self, name: str, shared_key: str) -> Receiver:
+    async def receive(self, name: str, shared_key: str, *, always: bool = False) -> Receiver:
         self.keys.append((name, shared_key))
         return Receiver(self.log)
 
@@ -114,6 +114,8 @@ class Builder:
         self.contexts = Contexts()
         self.requests: list[BuildRequest] = []
         self.cancelled = 0
+        self.ignore: Any = None
+        self.refusal: Exception | None = None  # raised before any step begins
         self.records: list[dict[str, Any]] = []
         self.pruned: list[Any] = []
 
@@ -123,6 +125,10 @@ class Builder:
     async def build(self, request: BuildRequest, observer: Observer, *, build_id: str = "") -> BuildResult:
         self.requests.append(request)
         try:
+            if self.refusal is not None:
+                raise self.refusal
+            assert callable(request.ignore)
+            self.ignore = await request.ignore()
             observer.vertex(Vertex("sha256:step", "[1/1] FROM scratch", started=1, completed=2))
             await self.work(request, observer)
         except asyncio.CancelledError:

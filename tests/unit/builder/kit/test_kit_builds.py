@@ -80,7 +80,7 @@ def test_the_road_of_buildx() -> None:
             (request,) = one.builder.requests
             assert request.dockerfile == b"FROM scratch\n" and request.options.build_args == {"A": "1"}
             assert request.options.labels == {"x": "y"} and request.network == "default"
-            assert request.ignore.ignored("x.log")
+            assert one.builder.ignore.ignored("x.log")
             shown = [v for response in await status for v in response.vertexes]
             assert [v.name for v in shown if v.completed and not v.error]
             names = {v.name for v in shown}
@@ -173,11 +173,7 @@ def test_errors_show_the_lines_that_they_are_about(error: EngineError, text: str
 def test_several_places_keep_their_order_on_the_way_through_the_client() -> None:
     async def play() -> None:
         async with scene({COPY: folder()}) as one:
-
-            async def work(request: Any, observer: Any) -> None:
-                raise DockerfileError("circle", [(1, 1), (2, 2)])
-
-            one.builder.work = work
+            one.builder.refusal = DockerfileError("circle", [(1, 1), (2, 2)])
             asked = bridge("SolveRequest", Frontend="dockerfile.v0")
             solving = asyncio.ensure_future(
                 one.control("Solve", control("SolveRequest", Ref="job", Session=SESSION))
@@ -193,6 +189,30 @@ def test_several_places_keep_their_order_on_the_way_through_the_client() -> None
             with pytest.raises(GrpcError) as last:
                 await solving
             assert last.value.details == first.value.details
+
+    run(play())
+
+
+def test_steps_are_waited_for_by_who_asked_for_the_build() -> None:
+    async def play() -> None:
+        async with scene({COPY: folder()}) as one:
+            go = asyncio.Event()
+
+            async def work(request: Any, observer: Any) -> None:
+                await go.wait()
+                raise BuildError("process x did not", code=1)
+
+            one.builder.work = work
+            request = control("SolveRequest", Ref="job", Session=SESSION)
+            solving = asyncio.ensure_future(one.control("Solve", request))
+            asked = bridge("SolveRequest", Frontend="dockerfile.v0", allowResultReturn=True)
+            result = (await one.bridge("Solve", asked)).result
+            assert result.ref.id and not go.is_set()
+            await one.bridge("Return", bridge("ReturnRequest", result=result))
+            assert not solving.done()
+            go.set()
+            with pytest.raises(GrpcError, match="process x did not"):
+                await solving
 
     run(play())
 
