@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 CACHE = Path(__file__).resolve().parents[2] / ".cache"
-_PACKAGES = "postgresql,redis-server,nginx-light,python3,python3-psycopg2,python3-redis,procps"
+_PACKAGES = "apt,postgresql,redis-server,nginx-light,python3,python3-psycopg2,python3-redis,procps"
 _WITHOUT = (
     "/usr/share/doc/*",
     "/usr/share/man/*",

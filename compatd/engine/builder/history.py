@@ -76,7 +76,7 @@ def classic_text(one: i.Instruction, result: Any, shell: Sequence[str], content:
     text, gap = "", " "
     if isinstance(one, i.Transfer):
         keyword = "ADD" if isinstance(one, i.Add) else "COPY"
-        chown = f"--chown={one.chown}" if one.chown else ""
+        chown = f"--chown={one.chown} " if one.chown else ""
         text, gap = f"{keyword} {chown}{content} in {one.destination} ", ""
     elif isinstance(one, i.Workdir):
         text, gap = config_text(one, result), ""

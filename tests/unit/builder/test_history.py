@@ -53,7 +53,7 @@ CLASSIC = """/bin/sh -c #(nop)  ARG v=1
 /bin/sh -c #(nop)  ENV a=1 b=x y c=1 d=$a e=x
 /bin/sh -c #(nop)  ENV old=style  value 1
 /bin/sh -c #(nop)  LABEL l=1 m n=op
-/bin/sh -c #(nop) COPY --chown=1:2file:85 in /x/ |
+/bin/sh -c #(nop) COPY --chown=1:2 file:85 in /x/ |
 /bin/sh -c #(nop) WORKDIR /w
 /bin/sh -c #(nop) WORKDIR /abs/../q
 /bin/sh -c #(nop)  EXPOSE 80 81-82/udp

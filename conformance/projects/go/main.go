@@ -1,0 +1,4 @@
+package main
+
+// version @VERSION@
+func main() {}
