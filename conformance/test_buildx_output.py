@@ -198,7 +198,7 @@ def test_the_same_bytes_twice(buildx: Kit) -> None:
     assert len(digests) == 1
 
 
-@pytest.mark.operation(*GRPC, "ImagePush", "ImagePull")
+@pytest.mark.operation(*GRPC, "ImagePush", "ImageCreate")
 def test_pushed_under_several_names(buildx: Kit, registry: Registry) -> None:
     buildx.files(f"FROM {buildx.engine.image}\nRUN echo {buildx.unique}\n")
     repository = buildx.engine.name("p")
