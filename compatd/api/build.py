@@ -42,7 +42,8 @@ async def build_cancel(engine: Engine, call: Call) -> Answer:
     wanted = call.query["id"]
     if not wanted:
         raise InvalidParameter("build ID not provided")
-    engine.builder.cancel(wanted)
+    if not engine.builder.cancel(wanted):
+        engine.buildkit.posted.cancel(wanted)
     return Empty(200)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from compatd.engine import metrics
 from compatd.engine.builder import selectors
+from compatd.engine.builder.board import CANCELED
 from compatd.engine.builder.cache import Cache
 from compatd.engine.builder.context import Contexts
 from compatd.engine.builder.errors import reason
@@ -43,6 +44,7 @@ class Builder:
         self.slots = asyncio.Semaphore(_TOGETHER)
         self._builds: dict[str, asyncio.Task[Any]] = {}
         self._running: set[asyncio.Task[Any]] = set()
+        self._ended: set[asyncio.Task[Any]] = set()  # by `cancel`
         self._collecting: asyncio.TimerHandle | None = None
         self._collected = -_COLLECT_AGAIN
 
@@ -74,14 +76,22 @@ class Builder:
         self._running.add(task)
         if build_id:
             self._builds[build_id] = task
+        taken = False
         try:
-            return await task
+            result = await task
+            taken = True
+            return result
         except BaseException as error:
             metrics.builds_failed.add(reason(error))
+            if isinstance(error, asyncio.CancelledError) and task in self._ended:
+                raise EngineError(CANCELED) from None
             raise
         finally:
+            self._ended.discard(task)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            if not taken and not task.cancelled() and task.exception() is None:
+                task.result().close()  # a result that nobody takes any more holds no layers
             self._running.discard(task)
             if self._builds.get(build_id) is task:
                 del self._builds[build_id]
@@ -100,7 +110,10 @@ class Builder:
     def cancel(self, build_id: str) -> bool:
         """End the build of that ID; whether there was one."""
         task = self._builds.get(build_id)
-        return task.cancel() if task else False
+        if task is None:
+            return False
+        self._ended.add(task)
+        return task.cancel()
 
     # The cache ---------------------------------------------------------------------------------------------
 
