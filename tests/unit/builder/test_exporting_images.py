@@ -34,13 +34,13 @@ def test_an_image_with_names(engine: Any) -> None:
     assert response == {
         "containerimage.config.digest": image.id,
         "containerimage.digest": image.id,
-        "image.name": "docker.io/library/mine:1,docker.io/library/other:latest",
+        "image.name": "docker.io/library/mine:1,docker.io/library/other",
     }
     assert [line.partition(" sha")[0] for line in lines.parts] == [
         "exporting layers",
         "writing image",
         "naming to docker.io/library/mine:1",
-        "naming to docker.io/library/other:latest",
+        "naming to docker.io/library/other",
     ]
     assert engine.images.events.actions() == ["tag", "tag", "create"]
 
