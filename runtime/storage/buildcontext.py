@@ -100,11 +100,12 @@ def untar(arguments: Json, fds: list[int]) -> Json:
     """
     keep_freed()
     body = Body(fds[0], arguments["body"]) if arguments.get("body") else None
-    answer = _untar(arguments["folder"], body.pieces() if body else _pieces(fds[0]))
+    pieces = body.pieces() if body else _pieces(fds[0])
+    answer = _untar(arguments["folder"], pieces, arguments.get("limit", MAX_ENTRIES))
     return {**answer, "body": body.state()} if body else answer
 
 
-def _untar(folder: str, pieces: Iterator[bytes]) -> Json:
+def _untar(folder: str, pieces: Iterator[bytes], limit: int) -> Json:
     try:
         chunks = _plain(pieces)
         index = Index(f"{folder}/index")
@@ -114,7 +115,7 @@ def _untar(folder: str, pieces: Iterator[bytes]) -> Json:
         os.umask(0)
         hashing = Hashing()
         unpacker = ContextUnpacker(Tree(root), index, hashing)
-        unpack(unpacker, _HashedSource(chunks, hashing), MAX_ENTRIES)
+        unpack(unpacker, _HashedSource(chunks, hashing), limit)
         unpacker.note()
     except (CopyError, TarError) as error:
         return {"error": str(error)}

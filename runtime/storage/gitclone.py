@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 NOBODY = 65534
+_INSIDE = "/tmp"  # where the context's folder is in git's own mount namespace, for nobody to reach
+_AGENT = "agent"
 _MAX_OUTPUT = 1 << 20
 _COMMIT = re.compile(r"[a-f0-9]{40}|[a-f0-9]{64}")
 _BRANCH = re.compile(r"refs/heads/(\S+)")
@@ -51,8 +53,8 @@ def run(arguments: Json, fds: list[int]) -> Json:
     """Check out "remote" at "ref" into "folder"/data; git's progress goes to `fds[0]`.
 
     "subdir", "keep_git_dir", "submodules", "checksum", "mtime", "by_commit": as in a git URL's query;
-    "header": an Authorization header for the remote; "ssh": path of an agent's socket; "classic": the classic
-    builder's texts. Answer: {"commit"} or {"error": text}.
+    "header": an Authorization header for the remote; "ssh": whether there is an agent's socket, `agent`, in
+    the folder; "classic": the classic builder's texts. Answer: {"commit"} or {"error": text}.
     """
     os.umask(0o022)
     folder = arguments["folder"]
@@ -61,7 +63,7 @@ def run(arguments: Json, fds: list[int]) -> Json:
         os.chown(f"{folder}/{name}", NOBODY, NOBODY)
     os.chmod(folder, 0o711)  # noqa: S103 - nobody must get to what is its own in there
     read, write = os.pipe()
-    syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID)
+    syscalls.unshare(syscalls.CLONE_NEWPID)
     child = os.fork()
     if not child:
         os.close(read)
@@ -82,6 +84,7 @@ def _inside(arguments: Json, progress: int, answer: int) -> None:
     try:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         _shut_in(arguments["folder"])
+        arguments |= {"folder": _INSIDE, "ssh": arguments["ssh"] and f"{_INSIDE}/{_AGENT}"}
         told = {"commit": Cloning(arguments, progress).clone()}
     except GitError as error:
         told = {"error": str(error)}
@@ -92,13 +95,14 @@ def _inside(arguments: Json, progress: int, answer: int) -> None:
 
 
 def _shut_in(folder: str) -> None:
+    syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount(None, "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     own = syscalls.open_tree(syscalls.AT_FDCWD, folder)
     root = os.open("/", syscalls.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     attributes = syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID
     syscalls.mount_setattr(root, set=attributes, recursive=True)
     os.close(root)
-    place = os.open(folder, syscalls.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    place = os.open(_INSIDE, syscalls.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     syscalls.move_mount(own, place)
     syscalls.mount_setattr(own, set=syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV)
     os.close(place)

@@ -35,11 +35,11 @@ async def clone(
         "folder": str(context.folder), "remote": remote, "ref": ref.ref, "subdir": ref.subdir,
         "keep_git_dir": bool(keep), "submodules": ref.submodules is not False,
         "checksum": checksum or ref.checksum, "mtime": ref.mtime, "by_commit": ref.fetch_by_commit,
-        "header": header, "classic": classic, "ssh": "",
+        "header": header, "classic": classic, "ssh": False,
     }  # fmt: skip
     try:
         async with agent(ssh, context.folder) as socket_path:
-            arguments["ssh"] = socket_path
+            arguments["ssh"] = bool(socket_path)
             answer = await _run(contexts, arguments, progress)
         if "error" in answer:
             raise EngineError(answer["error"])

@@ -23,9 +23,10 @@ def read(folder: Path, path: str) -> bytes:
         raise EngineError(f"open {path}: {os.strerror(error.errno or 0).lower()}") from None
     finally:
         os.close(root)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise EngineError(f"read {path}: is a directory")
     with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise EngineError(f"read {path}: is a directory")
         data = file.read(MAX_FILE + 1)
     if len(data) > MAX_FILE:
         raise EngineError(f"{path} is larger than {MAX_FILE} bytes")
