@@ -44,6 +44,9 @@ class Lent:
             self._protocol.recv_buffer += base64.b64decode(state["rest"])
         else:
             exchange.keep_alive = False
+        if self._protocol.transport is not None and self._protocol._paused:
+            self._protocol._paused = False
+            self._protocol.transport.resume_reading()  # or nobody would see that the client goes away
 
 
 async def lend(call: Call) -> Lent | None:
