@@ -24,11 +24,12 @@ from compatd.engine.builder.request import (
     PlatformResult,
     StepRecord,
 )
+from compatd.engine.builder.squash import squash
 from compatd.engine.builder.stand import Stand
 from compatd.engine.builder.state import Step
 from compatd.engine.errors import EngineError
 from compatd.engine.images.index import Pins
-from compatd.engine.images.model import Layer
+from compatd.engine.images.model import Image, Layer
 from compatd.engine.images.platform import Platform
 from compatd.engine.images.together import together
 
@@ -74,7 +75,7 @@ class Execution:
                 self._stages[index] = asyncio.ensure_future(self._stage(index))
             await together(self._stages.values())
             target = self.program.plan.target
-            return self._result(self._stages[target].result())
+            return await self._result(self._stages[target].result())
         finally:
             begun = [*self._lines.values(), *([self._context] if self._context else [])]
             for task in begun:
@@ -82,7 +83,7 @@ class Execution:
             await asyncio.gather(*begun, return_exceptions=True)
             await self.bases.close()
 
-    def _result(self, stand: Stand) -> PlatformResult:
+    async def _result(self, stand: Stand) -> PlatformResult:
         if stand.context:
             raise BuildError("the target is a context of files, and no image")
         found = finishing.result(
@@ -93,7 +94,19 @@ class Execution:
         image = self.builder.engine.images.index.images.get(stand.image)
         if image is None:
             raise EngineError("No image was generated. Is your Dockerfile empty?")
+        if self.request.squash:
+            image = await squash(self.builder, image, self._from(), self.pins)
+            found = replace(found, chain_ids=tuple(image.chain_ids))
         return replace(found, image=image.id, config=image.raw.encode())
+
+    def _from(self) -> Image | None:
+        """The image that the target's FROM names."""
+        stage = self.program.plan.stages[self.program.plan.target]
+        origin = self.program.origins.get(stage.index)
+        name = origin.image if isinstance(origin, Base) else ""
+        if stage.parent is not None:
+            name = self._stages[stage.parent].result().image
+        return self.builder.engine.images.index.images.get(name)
 
     def diff_ids(self, chain_ids: Sequence[str]) -> list[str]:
         """Of these layers, which are pinned."""

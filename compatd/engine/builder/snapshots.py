@@ -123,7 +123,7 @@ class Snapshots:
                 work = self._storage.layer_work(snapshot.id)
                 layer = await self._images.layers.from_worker(*work, pins, parent=parent)
                 return layer if keep_empty or layer.diff_id != EMPTY else None
-            result = await self._seal(folder)
+            result = await self.seal(folder)
             if (folder / "work").exists():
                 self._storage.discard(folder / "work")
             if result["diff_id"] == EMPTY and not keep_empty:
@@ -137,7 +137,10 @@ class Snapshots:
         """Folders with a limit of their own cannot be moved to where there is none."""
         return bool(self._storage.quotas is not None and self._storage.size)
 
-    async def _seal(self, folder: Path) -> Json:
+    async def seal(self, folder: Path) -> Json:
+        """Make the folder `diff` in this one whole as a layer: what `Layers.from_folder` takes. Raises
+        EngineError.
+        """
         with os.scandir(folder / "diff") as found:
             empty = next(found, None) is None
         if empty:

@@ -268,6 +268,8 @@ async def _named(
     unused = refusals.unused(options.build_args, reading.arguments, triggers)
     if unused:
         await text.say(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed\n")
+    if options.squash:
+        await text.message({"id": "moby.image.id", "aux": {"ID": found.image}})
     await text.say(f"Successfully built {short(found.image)}\n")
     image = engine.images.resolve(found.image)
     for tag in tags:
