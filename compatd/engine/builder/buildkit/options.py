@@ -76,7 +76,7 @@ def parse(given: Mapping[str, str]) -> FrontendOptions:
         build_args=args,
         labels=_with_prefix(given, "label:"),
         contexts=_with_prefix(given, "context:"),
-        attestations=_with_prefix(given, "attest:"),
+        attestations=_attestations(given),
         no_cache=no_cache,
         pull=_resolve_mode(given.get("image-resolve-mode", "")),
         network=_network(given.get("force-network-mode", "")),
@@ -105,6 +105,11 @@ def truth(text: str) -> bool | None:
 
 def _with_prefix(given: Mapping[str, str], prefix: str) -> dict[str, str]:
     return {name[len(prefix) :]: value for name, value in given.items() if name.startswith(prefix)}
+
+
+def _attestations(given: Mapping[str, str]) -> dict[str, str]:
+    found = _with_prefix(given, "attest:") | _with_prefix(given, "build-arg:BUILDKIT_ATTEST_")
+    return {kind.lower(): parameters for kind, parameters in found.items()}
 
 
 def _platforms(text: str) -> tuple[Platform, ...]:

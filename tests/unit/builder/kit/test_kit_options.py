@@ -89,3 +89,8 @@ def test_what_cannot_be(given: dict[str, str], text: str) -> None:
     with pytest.raises(EngineError) as caught:
         parse(given)
     assert caught.value.message.startswith(text)
+
+
+def test_attestations_of_the_build_s_arguments() -> None:
+    found = parse({"attest:SBOM": "", "build-arg:BUILDKIT_ATTEST_PROVENANCE": "mode=max"})
+    assert found.attestations == {"sbom": "", "provenance": "mode=max"}
