@@ -1,4 +1,4 @@
-"""COPY and ADD without a daemon: storage in a folder, a runtime for workers, files described by dictionaries."""
+"""COPY and ADD without a daemon: storage in a folder, a runtime for workers, files by dictionaries."""
 
 import asyncio
 import os
@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from compatd.engine.builder import copying
+from compatd.engine.builder.cache import Cache
 from compatd.engine.builder.context import Context, Contexts
 from compatd.engine.builder.dockerfile.parser import parse
 from compatd.engine.builder.evaluate import evaluate
@@ -18,6 +19,7 @@ from compatd.engine.builder.snapshots import LayerTree, Snapshots
 from compatd.engine.images.platform import Platform
 from runtime.client import Runtime
 from runtime.storage.overlay import Overlay
+from tests.unit.images.imagekit import FakeStore, FakeTable
 
 Files = Mapping[str, Any]
 Tree = dict[str, str]
@@ -35,11 +37,15 @@ class Kit:
         self.loop = asyncio.new_event_loop()
         self.runtime = runtime = Runtime(root / "exec", on_event=lambda *_: None)
         self.loop.run_until_complete(runtime.open())
+        self.store = FakeStore()
+        self.store.build_cache = FakeTable()  # type: ignore[attr-defined]
+        self.cache = Cache(self.store, SimpleNamespace(layers={}, images={}), self.storage)  # type: ignore[arg-type]
+        self.cache.open()
         self.builder: Any = SimpleNamespace(
             engine=SimpleNamespace(
                 storage=self.storage, runtime=runtime, config=SimpleNamespace(data_root="/data")
             ),
-            contexts=Contexts(self.storage, runtime),
+            contexts=Contexts(self.storage, runtime, self.cache),
             snapshots=Snapshots(None, self.storage, runtime),  # type: ignore[arg-type]
         )
         self._layers = 0
@@ -124,8 +130,10 @@ def step(line: str, workdir: str) -> Any:
 
 
 def write(folder: Path, files: Files) -> None:
-    """Bytes or text are files; None and ("dir", mode) are folders; ("link", target), ("hard", name), ("fifo",),
-    ("file", content, mode, uid, gid), ("sparse", size), ("xattr", content, name, value), ("device", kind, number).
+    """Bytes or text are files; None and ("dir", mode, uid, gid) are folders.
+
+    Others are ("link", target), ("hard", name), ("fifo",), ("file", content, mode, uid, gid), ("sparse", size),
+    ("xattr", content, name, value), ("device", kind, number).
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, value in files.items():
@@ -176,7 +184,7 @@ _MAKERS: dict[str, Callable[..., Any]] = {
 
 
 def read(folder: Path) -> Tree:
-    """Each entry of a layer as a line: kind, mode, owner, what is in it, and its time unless that is of now."""
+    """Each entry of a layer as a line: kind, mode, owner, what is in it, and its time unless it is new."""
     found: Tree = {}
     inodes: dict[int, str] = {}
     now = time.time() - 3600

@@ -233,10 +233,10 @@ def test_a_session_sends_only_what_has_changed(kit: Kit) -> None:
     assert third.asked == []
     kit.run(received(kit, third, always=True).close())
     assert third.asked == ["a"]
-    records = {record.id: record for record in kit.builder.contexts.kept.records()}
-    record = records[context.folder.name]
-    assert record.uses == 4 and not record.in_use and record.name == "context"
-    assert kit.builder.contexts.kept.remove(record.id)
+    record = kit.cache.records[context.folder.name]
+    assert record.uses == 4 and not record.users and record.type == "source.local" and record.size > 500_000
+    assert record.description == "local source for context"
+    kit.cache.remove([record])
     kit.storage.settle()
     assert not context.folder.exists()
 
@@ -283,7 +283,9 @@ def test_a_hostile_session(kit: Kit, packets: list[bytes], text: str) -> None:
     message, last = kit.run(run())
     kind, _, _, data = wire.parse(memoryview(last))
     assert text in message and kind == wire.ERR and bytes(data).decode() == message
-    assert not [record for record in kit.builder.contexts.kept.records() if record.in_use]
+    assert not [
+        record for record in kit.cache.records.values() if record.key.startswith("local:context:hostile")
+    ]
 
 
 def test_a_session_that_ends_early(kit: Kit) -> None:

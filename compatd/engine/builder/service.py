@@ -40,7 +40,7 @@ class Builder:
         self.engine = engine
         self.snapshots = Snapshots(engine.images, engine.storage, engine.runtime)
         self.cache = Cache(engine.store, engine.images.index, engine.storage)
-        self.contexts = Contexts(engine.storage, engine.runtime)
+        self.contexts = Contexts(engine.storage, engine.runtime, self.cache)
         self.slots = asyncio.Semaphore(_TOGETHER)
         self._builds: dict[str, asyncio.Task[Any]] = {}
         self._running: set[asyncio.Task[Any]] = set()

@@ -16,7 +16,6 @@ from compatd.engine.images.layers import piped
 from runtime.client.types import WorkerError
 
 if TYPE_CHECKING:
-    from compatd.engine.builder.context.kept import Kept
     from compatd.engine.builder.context.receiving import Receiver
 
 Json = dict[str, Any]
@@ -103,6 +102,9 @@ class Context:
                 continue
         return []
 
+    def spoil(self) -> None:
+        """What is in it is half of something, and of no use to anybody later."""
+
     async def close(self) -> None:
         """Let it go: removed in the background, or kept for the next build of a session."""
         discard, self._discard = self._discard, None
@@ -122,18 +124,9 @@ def _leaves(path: str) -> bool:
 class Contexts:
     """Makes contexts; one for an engine, at `Builder.contexts`."""
 
-    def __init__(self, storage: Any, runtime: Any) -> None:
-        self.storage, self.runtime = storage, runtime
-        self._kept: Kept | None = None
-
-    @property
-    def kept(self) -> "Kept":
-        """The folders that stay between builds."""
-        from compatd.engine.builder.context.kept import Kept
-
-        if self._kept is None:
-            self._kept = Kept(self.storage)
-        return self._kept
+    def __init__(self, storage: Any, runtime: Any, cache: Any = None) -> None:
+        """`cache`: the build cache, where sessions' folders stay; without one they go like all others."""
+        self.storage, self.runtime, self.cache = storage, runtime, cache
 
     def empty(self) -> Context:
         """A new one without files. Raises EngineError."""

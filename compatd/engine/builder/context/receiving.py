@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from compatd.engine.builder.context.folder import Context, Contexts
+from compatd.engine.builder.context.kept import take
 from compatd.engine.errors import EngineError
 from runtime.client.types import WorkerError
 
@@ -39,7 +40,9 @@ class Receiver:
     @classmethod
     async def start(cls, contexts: Contexts, name: str, shared_key: str, always: bool) -> "Receiver":
         """As `Contexts.receive`."""
-        context = await contexts.kept.take(name, shared_key) if shared_key else contexts.empty()
+        context: Context = (
+            contexts.empty() if contexts.cache is None else take(contexts.cache, name, shared_key)
+        )
         self = cls(contexts, context)
         ours, theirs = socket.socketpair()
         try:
@@ -108,5 +111,5 @@ class Receiver:
         await asyncio.gather(self._work, return_exceptions=True)
         if not self._taken:
             self._taken = True
-            self._contexts.kept.spoil(self._context)
+            self._context.spoil()
             await self._context.close()
