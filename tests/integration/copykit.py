@@ -132,8 +132,8 @@ def step(line: str, workdir: str) -> Any:
 def write(folder: Path, files: Files) -> None:
     """Bytes or text are files; None and ("dir", mode, uid, gid) are folders.
 
-    Others are ("link", target), ("hard", name), ("fifo",), ("file", content, mode, uid, gid), ("sparse", size),
-    ("xattr", content, name, value), ("device", kind, number).
+    Others are ("link", target), ("hard", name), ("fifo",), ("file", content, mode, uid, gid),
+    ("sparse", size), ("xattr", content, name, value), ("device", kind, number).
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, value in files.items():
