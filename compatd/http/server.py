@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 JSON_LIMIT = 64 << 20  # bytes of a JSON body
 
+# From Python 3.13 on a server removes its sockets' files, systemd's too. Those of ours go with `unlink`.
+_FILE_STAYS: Any = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 _PING = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache"}
 _apps = 0
 
@@ -110,7 +113,7 @@ class Server:
         )
         for sock in listeners:
             if sock.family == socket.AF_UNIX:
-                made = loop.create_unix_server(factory, sock=sock, backlog=BACKLOG)
+                made = loop.create_unix_server(factory, sock=sock, backlog=BACKLOG, **_FILE_STAYS)
             else:  # without a backlog they listen anew with room for 100: more at once would be refused
                 secure = partial(_secured, tls, factory, self._handshakes) if tls else factory
                 made = loop.create_server(secure, sock=sock, backlog=BACKLOG)

@@ -40,7 +40,8 @@ def test_version_and_info() -> None:
 
 
 def test_the_process_is_called_dockerd() -> None:
-    assert "dockerd -H fd://" in sh("ps aux | grep [d]ockerd")
+    listed = sh("ps auxww")
+    assert "/dockerd -H fd://" in listed, f"{listed}\n{os.environ}"
     assert sh("pidof dockerd") == str(main_pid())
 
 
