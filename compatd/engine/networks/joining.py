@@ -15,6 +15,7 @@ from compatd.engine.networks.drivers import DRIVERS
 from compatd.engine.networks.model import ContainerLike, Endpoint, Json, Network, Publication
 from compatd.engine.networks.publishing import Publishing
 from compatd.engine.networks.sandboxes import Sandbox
+from compatd.store import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,10 @@ class Joining:
         gone = self._publishing.withdraw(sandbox)
         for endpoint in sandbox.endpoints:
             self._addressing.give_back(endpoint)
-            self._table.delete(endpoint.id)
+            try:
+                self._table.delete(endpoint.id)
+            except StoreError as error:  # a full disk: the next start forgets it
+                log.warning("endpoint %s stays in the state: %s", endpoint.id, error)
         return gone
 
     def _endpoint(self, container: ContainerLike, sandbox: Sandbox, network: Network, kept: Json) -> Endpoint:
