@@ -86,8 +86,8 @@ class Storage:
         except OSError as error:
             if self.size:
                 raise StorageError(self.why_no_quotas(error)) from None
-        for folder in (self.layers, self.tmp):
-            _spread(folder)
+        for folder in (self.layers, self.tmp, self.rw):
+            spread(folder)
         for left in list(self.tmp.iterdir()):
             self._discard(left)
 
@@ -307,7 +307,7 @@ class Storage:
             thread.join(None if until is None else max(until - time.monotonic(), 0))
 
 
-def _spread(folder: Path) -> None:
+def spread(folder: Path) -> None:
     """Tell ext4 that the folders in this one are unrelated trees: each gets a block group of its own.
 
     Else all layers share one group, and making files there waits for inodes deleted in the last minutes

@@ -15,7 +15,7 @@ from typing import Any
 from compatd.engine.builder.records import Record
 from compatd.engine.foldersize import folder_size
 from compatd.engine.images.index import Index
-from runtime.storage.base import Storage
+from runtime.storage.base import Storage, spread
 
 Json = dict[str, Any]
 
@@ -36,6 +36,7 @@ class Cache:
     def open(self) -> None:
         """Read all records, drop those that have lost what they hold, and folders that no record has."""
         self._root.mkdir(mode=0o710, exist_ok=True)
+        spread(self._root)
         for record_id, doc in list(self._store.build_cache.all()):
             record = Record.from_document(record_id, doc)
             if (record.image and record.image in self._index.images) or (
