@@ -207,3 +207,40 @@ def test_by_buildx(engine: Engine, cached: Cached) -> None:
     out = cli.text("buildx", "prune", "-f", "--filter", f"id={mount['ID']}")
     assert mount["ID"] in out and out.splitlines()[-1].split() == ["Total:", "2B"]
     assert mount["ID"] not in {one["ID"] for one in cached.records().values()}
+
+
+@pytest.mark.operation("ImageBuild")
+def test_what_a_cached_step_depends_on(engine: Engine, tmp_path: Path) -> None:
+    kit = make(engine, tmp_path, buildx=True)
+    word = engine.name("key")
+
+    def text(label: str = "1", env: str = "1", user: str = "0") -> str:
+        return (
+            f"FROM {engine.image} AS one\nLABEL l={label}\nARG UNUSED\nENV E={env}\nUSER {user}\n"
+            f"COPY a.txt /{word}\nRUN : {word} first\nARG USED\nRUN : {word} second\n"
+            f"FROM one AS two\nRUN : {word} third\n"
+        )
+
+    def cached(*options: str, **changes: str) -> list[bool]:
+        kit.files(text(**changes))
+        steps = kit("-t", engine.name("key"), *options).steps
+        return ["CACHED" in said for name, said in steps.items() if word in name]
+
+    kit.files("", {"a.txt": "a"})
+    path = kit.folder / "a.txt"
+    assert cached() == [False] * 4
+    assert cached() == [True] * 4
+    path.touch()
+    assert cached() == [True] * 4, "a time is no content"
+    assert cached(label="2") == [True] * 4, "of the config only what a command sees counts"
+    path.chmod(0o755)
+    assert cached() == [False] * 4
+    path.chmod(0o644)
+    assert cached() == [True] * 4, "what was there before is there again"
+    assert cached(env="2") == [True, False, False, False]
+    assert cached(user="1") == [True, False, False, False]
+    assert cached("--build-arg", "USED=1") == [True, True, False, False]
+    assert cached("--build-arg", "UNUSED=1") == [True, False, False, False], "declared is seen by RUN"
+    assert cached("--build-arg", "http_proxy=http://nowhere") == [True] * 4, "proxies are in no key"
+    assert cached("--no-cache-filter", "two") == [True, True, True, False]
+    assert cached("--no-cache") == [False] * 4
