@@ -12,10 +12,10 @@ import json
 import os
 import re
 import signal
-import stat
 import subprocess
 
 from runtime import syscalls
+from runtime.storage.checkout import give_to_root, set_times
 from runtime.storage.tree import OPEN_DIRECTORY
 
 TYPE_CHECKING = False
@@ -75,7 +75,7 @@ def run(arguments: Json, fds: list[int]) -> Json:
     os.chmod(folder, 0o700)
     answer: Json = json.loads(text) if text else {"error": "git was killed"}
     if "error" not in answer:
-        _give_to_root(f"{folder}/data")
+        give_to_root(f"{folder}/data")
     return answer
 
 
@@ -234,7 +234,7 @@ class Cloning:
             self._submodules(data, "repository")
         if self._told["mtime"] == "commit":
             when = self._wrapped("", "log", "-1", "--format=%ct", commit + "^{commit}").strip()
-            _set_times(data, int(when) * 1_000_000_000)
+            set_times(data, int(when) * 1_000_000_000)
         if self._told["subdir"]:
             self._scope(data)
         return commit
@@ -325,9 +325,8 @@ class Cloning:
             ("reflog", "expire", "--all", "--expire=now"),
         ):
             self._wrapped(text, *command, repository="data/.git", tree=data)
-        for name in ("FETCH_HEAD",):
-            if os.path.lexists(f"{data}/.git/{name}"):
-                os.unlink(f"{data}/.git/{name}")
+        if os.path.lexists(f"{data}/.git/FETCH_HEAD"):
+            os.unlink(f"{data}/.git/FETCH_HEAD")
         self._submodules(data, "data/.git")
 
     def _scope(self, data: str) -> None:
@@ -373,31 +372,3 @@ def _scope(remote: str) -> str:
         if remote.startswith(prefix):
             return prefix
     return remote
-
-
-def _walk(folder: int) -> Any:
-    """(fd of the folder, name, stat) of all below, what is in a folder before itself."""
-    for name in os.listdir(folder):
-        info = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        if stat.S_ISDIR(info.st_mode):
-            inner = os.open(name, OPEN_DIRECTORY, dir_fd=folder)
-            yield from _walk(inner)
-            os.close(inner)
-        yield folder, name, info
-
-
-def _give_to_root(path: str) -> None:
-    """All of it to root, as if root had checked it out."""
-    top = os.open(path, OPEN_DIRECTORY)
-    for folder, name, _ in _walk(top):
-        os.chown(name, 0, 0, dir_fd=folder, follow_symlinks=False)
-    os.fchown(top, 0, 0)
-    os.close(top)
-
-
-def _set_times(path: str, when: int) -> None:
-    top = os.open(path, OPEN_DIRECTORY)
-    for folder, name, _ in _walk(top):
-        os.utime(name, ns=(when, when), dir_fd=folder, follow_symlinks=False)
-    os.utime(top, ns=(when, when))
-    os.close(top)

@@ -169,7 +169,8 @@ class _Transfer:
         return self.step.title
 
     async def key(self, parent: str) -> str:
-        await copying.fetch(self.builder, self.copy)
+        request = self.request
+        await copying.fetch(self.builder, self.copy, secrets=request.secrets, ssh=request.ssh)
         found = await copying.key(self.builder, self.copy)
         self.hash = found.hash
         return cachekeys.transfer_key(parent, self.step, found.digest)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compatd.engine.builder.context import reading
+from compatd.engine.builder.context import credentials, reading
 from compatd.engine.builder.context.download import disposition_name, url_name
 from compatd.engine.builder.context.remote import is_archive, sniffed
 from compatd.engine.errors import EngineError, NotFound
@@ -115,3 +115,32 @@ def test_kinds_of_remote_contexts() -> None:
     assert sniffed(b"FROM x\n") == "text/plain" and sniffed(b"\0\1") == "application/octet-stream"
     assert sniffed(b"\x1f\x8b\x08") == "application/x-gzip"
     assert is_archive(b"BZh") and not is_archive(b"FROM x\n" * 200) and not is_archive(bytes(1024))
+
+
+class Secrets:
+    def __init__(self, **found: str) -> None:
+        self.found = found
+
+    async def get(self, name: str) -> bytes:
+        if name not in self.found:
+            raise NotFound(name)
+        return self.found[name].encode()
+
+
+def test_secrets_that_open_repositories_and_urls() -> None:
+    import asyncio
+    import base64
+
+    def git(remote: str, **found: str) -> str:
+        return asyncio.run(credentials.for_git(Secrets(**found), remote))
+
+    basic = "basic " + base64.b64encode(b"x-access-token:t").decode()
+    assert git("https://h/r.git", GIT_AUTH_TOKEN="t\n") == basic  # noqa: S106
+    assert (
+        git("https://h:1/r.git", **{"GIT_AUTH_HEADER.h:1": "Bearer x", "GIT_AUTH_TOKEN": "t"}) == "Bearer x"
+    )
+    assert git("git@h:r.git", GIT_AUTH_HEADER="x") == git("https://h/r.git", GIT_AUTH_HEADER="a\nb") == ""
+    found = asyncio.run(credentials.for_url(Secrets(HTTP_AUTH_TOKEN_h="t"), "https://h:5/x"))  # noqa: S106
+    assert (
+        found == {"Authorization": "Bearer t"} and asyncio.run(credentials.for_url(None, "https://h")) == {}
+    )

@@ -9,7 +9,6 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from compatd.engine.builder import sources
 from compatd.engine.builder.buildkit import definitions
 from compatd.engine.builder.buildkit.jobs import Job
 from compatd.engine.builder.buildkit.lent import SessionSecrets, SessionSsh
@@ -19,6 +18,7 @@ from compatd.engine.builder.buildkit.named import named_contexts
 from compatd.engine.builder.buildkit.options import FrontendOptions
 from compatd.engine.builder.buildkit.wire.codec import Message
 from compatd.engine.builder.context import Context
+from compatd.engine.builder.dockerfile import gitref
 from compatd.engine.builder.dockerfile.ignore import Matcher, read_patterns
 from compatd.engine.builder.request import NamedContext
 from compatd.engine.errors import EngineError, NotFound
@@ -126,7 +126,7 @@ class Inputs:
         `title` is the line of progress, whole or (`[internal] load `) without its end.
         """
         whole = not title.endswith(" load ")
-        if sources.kind(url) == "git":
+        if gitref.parse(url) is not None:
             return await self.git(url, title if whole else f"{title}git source {url}", keep_git=keep_git)
         if not url.startswith(("http://", "https://")):
             raise EngineError(f"unsupported context source {url.partition(':')[0]} for context")

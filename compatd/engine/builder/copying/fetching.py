@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compatd.engine.builder.context import git, remote
+from compatd.engine.builder.context import credentials, git, remote
 from compatd.engine.builder.context.download import Response, disposition_name, get, url_name
 from compatd.engine.builder.context.folder import Context, Contexts, Progress
 from compatd.engine.builder.dockerfile import gitref
@@ -56,7 +56,7 @@ async def fetch(
         which = kind(source)
         try:
             if which == "http" or (which == "git" and classic and source.startswith(("http://", "https://"))):
-                fetched.append(await _url(contexts, source, add, classic, progress))
+                fetched.append(await _url(contexts, source, add, classic, progress, options))
             elif which == "git" and not classic:
                 fetched.append(await _repository(contexts, source, add, progress, options))
         except EngineError as error:
@@ -75,19 +75,24 @@ async def _repository(
         raise BuildError("inconsistent keep-git-dir configuration")
     if add.checksum and ref.checksum and add.checksum != ref.checksum:
         raise BuildError(f'checksum mismatch "{add.checksum}" != "{ref.checksum}"')
+    header = await credentials.for_git(options.get("secrets"), ref.remote)
     context = await git.clone(
-        contexts, ref, keep_git_dir=keep, checksum=add.checksum, progress=progress, **options
-    )
+        contexts, ref, keep_git_dir=keep, checksum=add.checksum, progress=progress, auth_header=header,
+        ssh=options.get("ssh"),
+    )  # fmt: skip
     return Fetched("", context)
 
 
-async def _url(contexts: Contexts, url: str, add: i.Add, classic: bool, progress: Progress | None) -> Fetched:
+async def _url(
+    contexts: Contexts, url: str, add: i.Add, classic: bool, progress: Progress | None, options: Json
+) -> Fetched:
     checksum = add.checksum
     if checksum and not _DIGEST.fullmatch(checksum):
         raise BuildError(_digest_error(checksum))
     context = contexts.empty()
     try:
-        async with get(url) as response:
+        headers = await credentials.for_url(options.get("secrets"), url)
+        async with get(url, headers) as response:
             remote.check(url, response, classic=classic)
             name = _name(url, response, add, classic)
             digest = await response.save(context.data / name, progress)

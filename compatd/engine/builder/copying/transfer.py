@@ -83,7 +83,10 @@ class Key:
 
 
 async def fetch(builder: "Builder", copy: Copy, progress: Progress | None = None, **options: Any) -> None:
-    """Bring what ADD wants from URLs and git repositories; nothing for all else. Raises BuildError."""
+    """Bring what ADD wants from URLs and git repositories; nothing for all else. Raises BuildError.
+
+    `options`: `secrets` and `ssh`, as in a `BuildRequest`, that may open them.
+    """
     if isinstance(copy.instruction, i.Add) and not copy.fetched:
         await fetching.fetch(
             builder.contexts, copy.instruction, copy.fetched, copy.classic, progress, options
