@@ -116,7 +116,7 @@ class Bases:
                 try:
                     found = await self._remote(wanted.tagged(), platform, vertex)
                 except RegistryError as error:
-                    raise _told(error, shown) from error
+                    raise error if self._as_image else _told(error, shown) from error
                 if isinstance(found, Base):
                     return found
                 local = found
@@ -136,7 +136,7 @@ class Bases:
         auth = await self._auth.credentials(wanted.domain) if self._auth else {}
         target = platform if platform != platforms.host() else None
         if self._as_image:
-            await self._images.pull(wanted, self._layers_of(vertex), auth=auth, platform=target)
+            await self._images.pull(wanted, self._board.observer.pulled, auth=auth, platform=target)
             return self._images.index.named(wanted)
         puller = self._images.puller(self._layers_of(vertex), auth=auth, platform=target)
         remote = await puller.resolve(wanted)

@@ -13,6 +13,7 @@ from compatd.engine.builder.bases import Base, Bases
 from compatd.engine.builder.board import Board
 from compatd.engine.builder.context import Context
 from compatd.engine.builder.errors import BuildError
+from compatd.engine.builder.foresight import Foresight, shown
 from compatd.engine.builder.intermediate import Intermediate, Numbers
 from compatd.engine.builder.planning import Program
 from compatd.engine.builder.progress import Observer, Vertex
@@ -62,6 +63,7 @@ class Execution:
         self._classic: Intermediate | None = None
         self._context: asyncio.Task[Context] | None = None
         self._copies: dict[int, copying.Copy] = {}
+        self._foresight: Foresight | None = None
 
     async def run(self) -> PlatformResult:
         """Raises DockerfileError, BuildError, EngineError; what was begun has ended then."""
@@ -71,16 +73,24 @@ class Execution:
                 self._classic = Intermediate(self, Numbers(self.program, self.program.arguments))
             if self.program.wants_context and self.request.context:
                 self._context = asyncio.ensure_future(self._load(self.request.context))
-            for index in self.program.order:
-                self._stages[index] = asyncio.ensure_future(self._stage(index))
-            await together(self._stages.values())
+            for index in await self._needed():
+                self._begun(index)
+            # An image that copies come from fails the step that wants it, in the classic builder's words
+            images = self.program.images if self._classic else ()
+            await together([task for index, task in self._stages.items() if index not in images])
             target = self.program.plan.target
             return await self._result(self._stages[target].result())
         finally:
-            begun = [*self._lines.values(), *([self._context] if self._context else [])]
+            begun = [
+                *self._stages.values(),
+                *self._lines.values(),
+                *([self._context] if self._context else []),
+            ]
             for task in begun:
                 task.cancel()
             await asyncio.gather(*begun, return_exceptions=True)
+            if self._foresight:
+                await self._foresight.close()
             await self.bases.close()
 
     async def _result(self, stand: Stand) -> PlatformResult:
@@ -115,11 +125,31 @@ class Execution:
 
     # Stages ------------------------------------------------------------------------------------------------
 
+    async def _needed(self) -> list[int]:
+        """The stages to begin with: all that are needed, but for those that imported caches make needless."""
+        request, program = self.request, self.program
+        if not request.definitions:
+            return program.order
+        self._foresight = Foresight(self.builder, request, program, self._loaded, self._copies)
+        if not request.skip:
+            return program.order
+        needed = await self._foresight.needed()
+        for step in shown(program, needed):
+            with self.board.running(self.board.vertex(step.title, (), id(step))) as vertex:
+                vertex.cached = True
+        return needed
+
+    def _begun(self, index: int) -> asyncio.Task[Stand]:
+        if index not in self._stages:
+            self._stages[index] = asyncio.ensure_future(self._stage(index))
+        return self._stages[index]
+
     async def _stage(self, index: int) -> Stand:
         try:
             return await self._built(index)
         except EngineError:
-            if self._classic:  # the stages before it are built first, and fail first
+            # The classic builder builds the stages before it first, and they fail first
+            if self._classic and index not in self.program.images:
                 before = [task for other, task in self._stages.items() if other < index]
                 await together([asyncio.shield(task) for task in before])
             raise
@@ -147,7 +177,7 @@ class Execution:
     async def _begin(self, index: int, origin: Base | Context | None) -> Stand:
         stage = self.program.plan.stages[index]
         if stage.parent is not None:
-            return await asyncio.shield(self._stages[stage.parent])
+            return await asyncio.shield(self._begun(stage.parent))
         state = self.program.states[index]
         if isinstance(origin, Context):
             return Stand("", context=origin, state=state)
@@ -191,11 +221,12 @@ class Execution:
     async def _place(self, stage: int | None) -> tuple[Context | Any, Stand | None]:
         """Where a source's files are, and the stage that it is."""
         if stage is not None:
-            stand = await asyncio.shield(self._stages[stage])
+            stand = await asyncio.shield(self._begun(stage))
             return stand.place, stand
-        if self._context is None:
-            return None, None
-        return await asyncio.shield(self._context), None
+        return await self._loaded(), None
+
+    async def _loaded(self) -> Context | None:
+        return await asyncio.shield(self._context) if self._context else None
 
     async def _load(self, source: ContextSource) -> Context:
         """The build context, once one worker has looked at all that steps copy from it."""
@@ -209,11 +240,27 @@ class Execution:
     # Steps -------------------------------------------------------------------------------------------------
 
     async def _step(self, index: int, at: int, step: Step, stand: Stand) -> Stand:
+        if self._classic:
+            await self._classic.announce(index, at, step)
         if not step.layer:
             if self._classic:
                 return await self._classic.step(index, at, step, stand, None)
             return stand.after(step.state)
-        found = [await self._place(source.stage) for source in step.sources]
+        definition, foreseen = await self._foreseen(index, step, stand)
+        if self._foresight and foreseen:
+            vertex = self.board.vertex(
+                step.title, [stand.vertex], index, len(stand.times), list(stand.chain_ids[-1:])
+            )
+            bases = dict.fromkeys((*stand.bases, *self._foresight.bases(step)))
+            with self.board.running(vertex):
+                vertex.cached = True
+                return self._done(step, replace(stand, bases=tuple(bases)), vertex, *foreseen, [], definition)
+        try:
+            found = [await self._place(source.stage) for source in step.sources]
+        except EngineError as error:
+            if self._classic is None:
+                raise
+            raise self._classic.missing(step, error) from error
         sources = [one for _, one in found if one is not None]
         places = [place for place, _ in found]
         copy = self._copies.get(id(step))
@@ -226,38 +273,77 @@ class Execution:
             if self._classic:
                 return await self._classic.step(index, at, step, stand, action)
             with self.board.running(vertex):
-                return await self._carry(index, step, stand, action, vertex, sources)
+                key, record = await self._carry(index, stand, action, vertex, sources)
+                return self._done(step, stand, vertex, key, record, sources, definition)
         finally:
             await action.close()
 
+    async def _foreseen(self, index: int, step: Step, stand: Stand) -> tuple[str, tuple[str, Record] | None]:
+        """A step's definition, and what it came to elsewhere, brought here, if caches know of it."""
+        if self._foresight is None:
+            return "", None
+        definition = await self._foresight.definition(step, stand.key)
+        key = await self._foresight.key(definition) if self.request.skip else ""
+        if not key:
+            return definition, None
+        async with self.builder.cache.alone(cachekeys.record_key(key, stand.chain_ids)):
+            action = steps.make(self.builder, self.request, step, (), stand.chain_ids)
+            record = await self._recalled(key, action.description, stand, [])
+        return definition, (key, record) if record else None
+
     async def _carry(
-        self, index: int, step: Step, stand: Stand, action: steps.Action, vertex: Vertex, sources: list[Stand]
-    ) -> Stand:
+        self, index: int, stand: Stand, action: steps.Action, vertex: Vertex, sources: list[Stand]
+    ) -> tuple[str, Record]:
+        """The step's key, and what is in the cache of it now."""
         key = await action.key(stand.key)
-        name = cachekeys.record_key(key, stand.chain_ids)
-        fresh = self.fresh(index)
-        async with self.builder.cache.alone(name):
-            record = None if fresh else self.builder.cache.find(name)
-            if record is not None:
-                vertex.cached = True
-                self.builder.cache.use(record)
-            else:
-                imported = None if fresh else await self._imported(key, stand)
-                layer, made = imported or (None, time.time_ns())
-                vertex.cached = layer is not None
-                layer = layer or await self.make(action, stand, vertex)
+        async with self.builder.cache.alone(cachekeys.record_key(key, stand.chain_ids)):
+            found = (
+                None if self.fresh(index) else await self._recalled(key, action.description, stand, sources)
+            )
+            vertex.cached = found is not None
+            if found is None:
+                made = time.time_ns()
+                layer = await self.make(action, stand, vertex)
                 assert layer is not None
-                parents = tuple(one for one in (stand.record, *(s.record for s in sources)) if one)
-                chain_ids = (*stand.chain_ids, layer.chain_id)
-                record = self.builder.cache.put(
-                    Record(name, REGULAR, action.description, chain_ids, key, parents, layer.size,
-                           created=made, history=made)
-                )  # fmt: skip
-            for chain_id in record.chain_ids:
-                self.pins.add(chain_id)
+                found = self._put(key, action.description, stand, sources, layer, made)
+            return key, found
+
+    async def _recalled(
+        self, key: str, description: str, stand: Stand, sources: list[Stand]
+    ) -> Record | None:
+        """The record of a step in the cache or in one that is imported; its layers are pinned."""
+        record = self.builder.cache.find(cachekeys.record_key(key, stand.chain_ids))
+        if record is not None:
+            self.builder.cache.use(record)
+            return self._pinned(record)
+        for source in self.request.cache_from:
+            if imported := await source.find(key, stand.chain_ids, self.pins):
+                return self._put(key, description, stand, sources, *imported)
+        return None
+
+    def _put(
+        self, key: str, description: str, stand: Stand, sources: list[Stand], layer: Layer, made: int
+    ) -> Record:
+        name, chain_ids = cachekeys.record_key(key, stand.chain_ids), (*stand.chain_ids, layer.chain_id)
+        parents = tuple(one for one in (stand.record, *(s.record for s in sources)) if one)
+        record = Record(
+            name, REGULAR, description, chain_ids, key, parents, layer.size, created=made, history=made
+        )
+        return self._pinned(self.builder.cache.put(record))
+
+    def _pinned(self, record: Record) -> Record:
+        for chain_id in record.chain_ids:
+            self.pins.add(chain_id)
+        return record
+
+    def _done(
+        self, step: Step, stand: Stand, vertex: Vertex, key: str, record: Record, sources: list[Stand],
+        definition: str,
+    ) -> Stand:  # fmt: skip
+        """Where a step has brought its stage."""
         done = StepRecord(
-            key, (stand.key, *(one.key for one in sources)), record.chain_ids[-1], action.description,
-            vertex.digest, record.history, vertex.cached, step.kind,
+            key, (stand.key, *(one.key for one in sources)), record.chain_ids[-1], record.description,
+            vertex.digest, record.history, vertex.cached, step.kind, definition,
         )  # fmt: skip
         stand = stand.after(step.state, record.history)
         known = {one.key: one for one in (*stand.steps, *(s for one in sources for s in one.steps), done)}
@@ -268,12 +354,6 @@ class Execution:
         """Whether the stage's steps are to be done anew."""
         asked = self.request.no_cache
         return asked if isinstance(asked, bool) else self.program.plan.stages[index].name in asked
-
-    async def _imported(self, key: str, stand: Stand) -> tuple[Layer, int] | None:
-        for source in self.request.cache_from:
-            if found := await source.find(key, stand.chain_ids, self.pins):
-                return found
-        return None
 
     async def make(
         self, action: steps.Action, stand: Stand, vertex: Vertex, *, keep_empty: bool = True

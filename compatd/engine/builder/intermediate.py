@@ -12,11 +12,13 @@ from compatd.engine.builder import cachekeys, snapshots, steps
 from compatd.engine.builder.classic.cachefrom import CacheFrom
 from compatd.engine.builder.classic.documents import child, config_of
 from compatd.engine.builder.dockerfile import instructions as i
+from compatd.engine.builder.errors import BuildError
 from compatd.engine.builder.planning import Program
 from compatd.engine.builder.progress import StepEvent, Vertex
 from compatd.engine.builder.records import IMAGE, Record
 from compatd.engine.builder.stand import Stand
 from compatd.engine.builder.state import Step
+from compatd.engine.errors import EngineError
 from compatd.engine.images.model import Image
 
 if TYPE_CHECKING:
@@ -72,11 +74,22 @@ class Intermediate:
         event = StepEvent(kind, stage, number, self._numbers.total, text, id, image)
         await self._observer.step(event)
 
-    async def step(self, stage: int, at: int, step: Step, stand: Stand, action: steps.Action | None) -> Stand:
-        """Carry out one instruction, the `at`-th of the stage (from 1; 0 for a triggered one)."""
+    async def announce(self, stage: int, at: int, step: Step) -> None:
+        """An instruction comes, the `at`-th of the stage (from 1; 0 for a triggered one)."""
         if at:
             number = self._numbers.first[stage] + at
             await self._tell("begin", stage, step.instruction.original, number=number)
+
+    def missing(self, step: Step, error: EngineError) -> EngineError:
+        """What is said of an image that cannot be had, and that a step copies from."""
+        one = step.instruction
+        images = self._execution.program.images.intersection(source.stage for source in step.sources)
+        if not isinstance(one, i.Copy) or not images or isinstance(error, BuildError):
+            return error
+        return BuildError(f"invalid from flag value {one.source_stage}: {error.message}")
+
+    async def step(self, stage: int, at: int, step: Step, stand: Stand, action: steps.Action | None) -> Stand:
+        """Carry out one instruction that was announced."""
         if action:
             await action.key(stand.key)
         created_by = action.created_by() if action else step.classic_created_by

@@ -42,6 +42,11 @@ class Program:
     states: dict[int, State] = field(default_factory=dict)
 
     @property
+    def images(self) -> set[int]:
+        """The stages that are but images, which steps take files from."""
+        return {index for index in self.order if not self.plan.stages[index].declared}
+
+    @property
     def paths(self) -> list[str] | None:
         """The paths of the build context that steps read; None: all of it. No step: []."""
         found: set[str] = set()

@@ -105,6 +105,9 @@ class Observer:
     async def step(self, event: StepEvent) -> None:
         """For the classic text."""
 
+    async def pulled(self, message: Json) -> None:
+        """A message of a pull, as the API has them: for the classic text."""
+
 
 @dataclass(slots=True)
 class Recorder(Observer):

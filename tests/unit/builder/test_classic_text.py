@@ -8,7 +8,7 @@ import pytest
 
 from compatd.engine.builder.classic import text as classic
 from compatd.engine.builder.classic.text import Buffer, ClassicText, short
-from compatd.engine.builder.progress import STDERR, STDOUT, Log, Notice, Status, StepEvent
+from compatd.engine.builder.progress import STDERR, STDOUT, Log, Notice, StepEvent
 
 IDS = {name: "sha256:" + name * 64 for name in "abcdef"}
 
@@ -180,8 +180,9 @@ def test_pulls_warnings_and_triggers() -> None:
         text.warning(Notice("", "NoEmptyContinuation", "Empty continuation line found in: RUN x"))
         text.warning(Notice("", "NoEmptyContinuation", "again"))
         text.warning(Notice("", "StageNameCasing", "no word of it"))
-        text.status(Status("v", "abc", 1, 2, name="Downloading"))
         await text.step(begin(0, 1, "FROM a"))
+        await text.pulled({"status": "Pulling fs layer", "id": "abc"})
+        await text.step(begin(0, 1, "FROM a"))  # once is enough
         await text.step(StepEvent("triggers", 0, 2, 6))
         await text.step(done(0, "a"))
         await text.finish()
@@ -189,11 +190,10 @@ def test_pulls_warnings_and_triggers() -> None:
 
     messages = asyncio.run(main())
     streams = "".join(one.get("stream", "") for one in messages)
+    assert streams.count("Step 1/6") == 1
     assert "Step 1/6 : FROM a\n# Executing 2 build triggers\n ---> aaaaaaaaaaaa\n" in streams
     assert streams.count("[WARNING]: Empty continuation line") == 2 and "no word" not in streams
-    assert {
-        "status": "Downloading", "id": "abc", "progressDetail": {"current": 1, "total": 2}
-    } in messages  # fmt: skip
+    assert {"status": "Pulling fs layer", "id": "abc"} in messages
     assert not any("aux" in one for one in messages)
 
 

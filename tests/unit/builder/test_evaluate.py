@@ -160,7 +160,7 @@ def test_copy_and_add() -> None:
     assert copied.contents[0].data == "out\n"
     one: Any = steps[2].instruction
     assert history.classic_text(one, None, ["/bin/sh", "-c"], "file:12") == (
-        "/bin/sh -c #(nop) COPY --chown=out:1file:12 in out/ "
+        "/bin/sh -c #(nop) COPY --chown=out:1 file:12 in out/ "
     )
     assert sum("empty_layer" not in entry for entry in state.image["history"]) == 4
 

@@ -198,9 +198,11 @@ async def _told(
         squash=options.squash,
         limits=options.limits,
     )
-    for number in range(1, reading.global_arguments + 1):
-        event = StepEvent("begin", -1, number, len(reading.steps), reading.steps[number - 1].text)
-        await text.step(event)
+    for number in range(
+        1, reading.global_arguments + 2
+    ):  # and the first FROM: what is pulled comes behind it
+        stage = -1 if number <= reading.global_arguments else 0
+        await text.step(StepEvent("begin", stage, number, len(reading.steps), reading.steps[number - 1].text))
     try:
         result = await engine.builder.build(request, text, build_id=options.build_id)
     except EngineError as error:
@@ -210,7 +212,7 @@ async def _told(
             if isinstance(error, DockerfileError) and error.locations
             else None
         )
-        if place is not None and not text.begun:
+        if place is not None and text.shown <= place:
             await _begin(text, reading, place)
         raise _worded(error, name) from error
     async with result:

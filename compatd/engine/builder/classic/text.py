@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compatd.engine.builder.progress import STDERR, Log, Notice, Observer, Status, StepEvent
+from compatd.engine.builder.progress import STDERR, Log, Notice, Observer, StepEvent
 
 Json = dict[str, Any]
 Write = Callable[[Json], Awaitable[None]]
@@ -81,8 +81,8 @@ class ClassicText(Observer):
         self._stages: dict[int, _Stage] = {}
         self._current: _Stage | None = None
         self._lock = asyncio.Lock()
-        self._pulls: list[Json] = []
-        self._pulling: asyncio.Task[None] | None = None
+        self._notices: list[Json] = []
+        self._telling: asyncio.Task[None] | None = None
         self._warned = False
 
     async def step(self, event: StepEvent) -> None:
@@ -91,6 +91,8 @@ class ClassicText(Observer):
             if stage is None:
                 stage = self._stages[event.stage] = _Stage(event.number, waiting=Buffer(self._folder))
             if event.kind == "begin":
+                if stage.last == event.number:
+                    return  # FROM of the first stage, which was told before its base was looked for
                 stage.last, stage.idle = event.number, event.stage < 0
                 await self._next()
             if event.kind in ("removed", "done"):
@@ -118,20 +120,17 @@ class ClassicText(Observer):
             for text in (notice.short, _EMPTY_LINES):
                 self._later({"stream": f"\x1b[91m[WARNING]: {text}\n\x1b[0m"})
 
-    def status(self, status: Status) -> None:
-        """A part of a pull has moved on."""
-        message: Json = {"status": status.name or status.id, "id": status.id, "progressDetail": {}}
-        if status.total:
-            message["progressDetail"] = {"current": status.current, "total": status.total}
-        self._later(message)
+    async def pulled(self, message: Json) -> None:
+        """Pulls are told as they are elsewhere."""
+        await self.message(message)
 
     @property
-    def begun(self) -> bool:
-        """Whether any step has been shown."""
-        return any(index >= 0 for index in self._stages)
+    def shown(self) -> int:
+        """The number of the last step that has been shown; 0 for none."""
+        return self._current.last if self._current else 0
 
     async def message(self, message: Json) -> None:
-        """One of another kind (a pull's progress), as it is."""
+        """One of another kind, as it is."""
         async with self._lock:
             await self._write(message)
 
@@ -141,8 +140,8 @@ class ClassicText(Observer):
 
     async def finish(self, *, failed: bool = False) -> None:
         """Write what still waits; without a failure it is the end of the last stage, too."""
-        if self._pulling:
-            await self._pulling
+        if self._telling:
+            await self._telling
         async with self._lock:
             if self._current:
                 await self._end(self._current, failed=failed)
@@ -155,8 +154,8 @@ class ClassicText(Observer):
 
     def close(self) -> None:
         """Let go of what nobody wants any more."""
-        if self._pulling:
-            self._pulling.cancel()
+        if self._telling:
+            self._telling.cancel()
         for stage in self._stages.values():
             if stage.waiting:
                 stage.waiting.close()
@@ -208,13 +207,13 @@ class ClassicText(Observer):
         stage.decoders.clear()
 
     def _later(self, message: Json) -> None:
-        self._pulls.append(message)
-        if self._pulling is None or self._pulling.done():
-            self._pulling = asyncio.ensure_future(self._drain())
+        self._notices.append(message)
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.ensure_future(self._drain())
 
     async def _drain(self) -> None:
-        while self._pulls:
-            messages, self._pulls = self._pulls, []
+        while self._notices:
+            messages, self._notices = self._notices, []
             for message in messages:
                 await self.message(message)
 
