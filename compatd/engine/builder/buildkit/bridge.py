@@ -191,9 +191,7 @@ async def _begun(job: Job, solving: "asyncio.Future[Solved]", request: Message) 
 async def source_of(kit: "BuildKit", job: Job, definition: Message) -> Solved:
     """What a low-level build that is but a source comes to. Raises GrpcError."""
     if (known := definitions.result(definition)) is not None:
-        owner = await kit.jobs.get(known[0], 0.1, owner=job.peer.owner)
-        found = await owner.reference(known[1]).ready()
-        return Solved(results={"": Reference(built=found.built, files=found.files)})
+        return Solved(results={"": await kit.result(job, *known)})
     files = Inputs(kit, job, FrontendOptions(), {})
     job.closers.append(files)
     try:

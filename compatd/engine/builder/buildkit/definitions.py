@@ -98,8 +98,7 @@ async def files(inputs: "Inputs", definition: Message) -> Context:
 async def base(inputs: "Inputs", definition: Message, platform: Platform, pins: Pins) -> Base | Context:
     """What a named context of the client's stands for. Raises EngineError, GrpcError."""
     if (known := result(definition)) is not None:
-        job = await inputs.kit.jobs.get(known[0], 0.1, owner=inputs.job.peer.owner)
-        built = (await job.reference(known[1]).ready()).built
+        built = (await inputs.kit.result(inputs.job, *known)).built
         if built is None:
             raise GrpcError(Code.NOT_FOUND, f"no such ref: {known[1]}")
         digest = "sha256:" + hashlib.sha256(built.config).hexdigest()

@@ -104,7 +104,7 @@ class Job:
         return ids
 
     def reference(self, ref_id: str) -> Reference:
-        """Raises GrpcError."""
+        """Of a job that has ended only what was built, whose layers may be gone. Raises GrpcError."""
         found = self.references.get(ref_id)
         if found is None:
             raise GrpcError(2, f"no such ref: {ref_id}")
@@ -134,7 +134,8 @@ class Job:
             if solved.build is not None:
                 solved.build.close()
         self.solved.clear()
-        self.references.clear()
+        built = {key: Reference(one.built) for key, one in self.references.items() if one.built is not None}
+        self.references = built
         while self.closers:
             await self.closers.pop().__aexit__(None, None, None)
 

@@ -8,13 +8,14 @@ from compatd.engine.builder.buildkit import outputs, worker
 from compatd.engine.builder.buildkit.bridge import Bridge
 from compatd.engine.builder.buildkit.control import Control
 from compatd.engine.builder.buildkit.door import Door
-from compatd.engine.builder.buildkit.jobs import Job, Jobs
+from compatd.engine.builder.buildkit.jobs import Job, Jobs, Reference
 from compatd.engine.builder.buildkit.lent import SessionAuth
 from compatd.engine.builder.buildkit.limits import Peer
 from compatd.engine.builder.buildkit.options import FrontendOptions
 from compatd.engine.builder.buildkit.posted import Posted
 from compatd.engine.builder.buildkit.solving import Solving
 from compatd.engine.builder.buildkit.wire.codec import Message
+from compatd.engine.builder.buildkit.wire.status import Code, GrpcError
 from compatd.engine.builder.exporting import cacheimport, contexts
 from compatd.engine.builder.exporting.client import SessionClient
 from compatd.engine.builder.exporting.task import CacheEntry, Task
@@ -75,6 +76,18 @@ class BuildKit(Door):
             pull = job.attributes.get("image-resolve-mode") == "pull"
             return contexts.ImageContext(self.engine, task, name, reference, pull=pull)
         return contexts.LayoutContext(self.engine, task, name, reference, partial(self.client, job))
+
+    async def result(self, job: Job, job_ref: str, ref_id: str) -> Reference:
+        """What another job (or an earlier one) of the same client has built, with all its layers.
+
+        Raises GrpcError.
+        """
+        owner = await self.jobs.known(job_ref, owner=job.peer.owner)
+        found = await owner.reference(ref_id).ready()
+        layers = self.engine.images.index.layers
+        if found.built is not None and not all(one in layers for one in found.built.chain_ids):
+            raise GrpcError(Code.NOT_FOUND, f"no such ref: {ref_id}")
+        return Reference(built=found.built, files=found.files)
 
     async def client(self, job: Job) -> SessionClient:
         """The client's session, as exports and imports use it. Raises EngineError."""

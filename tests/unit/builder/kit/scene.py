@@ -149,6 +149,7 @@ def engine() -> Any:
     return SimpleNamespace(
         builder=Builder(),
         storage=SimpleNamespace(name="overlay2"),
+        images=SimpleNamespace(index=SimpleNamespace(layers={"sha256:c": None})),
         system=SimpleNamespace(id="engine"),
         config=SimpleNamespace(builder={}, host_gateway_ips=["10.9.8.7"]),
     )

@@ -217,6 +217,34 @@ def test_steps_are_waited_for_by_who_asked_for_the_build() -> None:
     run(play())
 
 
+def test_a_result_can_be_built_on_also_when_its_job_is_over() -> None:
+    async def play() -> None:
+        async with scene({COPY: folder()}) as one:
+            request = control("SolveRequest", Ref="job", Session=SESSION)
+            solving = asyncio.ensure_future(one.control("Solve", request))
+            asked = bridge("SolveRequest", Frontend="dockerfile.v0", allowResultReturn=True)
+            first = (await one.bridge("Solve", asked)).result
+            await one.bridge("Return", bridge("ReturnRequest", result=first))
+            await solving
+            definition = getattr(first.ref, "def")
+            solving = asyncio.ensure_future(
+                one.control("Solve", control("SolveRequest", Ref="second", Session=SESSION))
+            )
+            again = await one.bridge(
+                "Solve",
+                bridge("SolveRequest", Definition=definition, Evaluate=True, allowResultReturn=True),
+                "second",
+            )
+            assert again.result.ref.id
+            one.kit.engine.images.index.layers.clear()
+            with pytest.raises(GrpcError, match="no such ref"):
+                await one.bridge("Solve", bridge("SolveRequest", Definition=definition), "second")
+            solving.cancel()
+            await asyncio.gather(solving, return_exceptions=True)
+
+    run(play())
+
+
 def test_a_client_that_goes_away_ends_its_build() -> None:
     async def play() -> None:
         async with scene({COPY: folder()}) as one:
