@@ -62,8 +62,8 @@ def test_a_cache_in_the_image(buildx: Kit, registry: Registry) -> None:
     forget(buildx, name)
     built = buildx("--cache-from", name)
     assert f"importing cache manifest from {name}" in built.steps
-    # Only the last stage's layers are in the image
-    assert "COPY --from=second /both /" not in carried_out(built)
+    assert carried_out(built) == []  # though only the last stage's layers are in the image
+    assert "CACHED" in built.steps["[second 2/2] RUN cat /made /a > /both"]
 
 
 @STORE
@@ -78,9 +78,7 @@ def test_a_cache_in_a_folder(buildx: Kit, mode: str) -> None:
     dockerfile = (buildx.folder / "Dockerfile").read_text()
     buildx.files(dockerfile.replace("ENV A=b", "RUN true"))
     left = carried_out(buildx("--cache-from", f"type=local,src={folder}"))
-    assert "COPY --from=second /both /" not in left and "RUN true" in left
-    if mode == "max":
-        assert left == ["RUN true"]
+    assert left == ["RUN true"]
     forget(buildx)
     buildx.files(dockerfile, {"a": "other content"})
     left = carried_out(buildx("--cache-from", f"type=local,src={folder}"))

@@ -251,10 +251,10 @@ class Execution:
             vertex = self.board.vertex(
                 step.title, [stand.vertex], index, len(stand.times), list(stand.chain_ids[-1:])
             )
-            bases = dict.fromkeys((*stand.bases, *self._foresight.bases(step)))
+            below = dict.fromkeys((*stand.bases, *self._foresight.bases(step)))
             with self.board.running(vertex):
                 vertex.cached = True
-                return self._done(step, replace(stand, bases=tuple(bases)), vertex, *foreseen, [], definition)
+                return self._done(step, replace(stand, bases=tuple(below)), vertex, *foreseen, [], definition)
         try:
             found = [await self._place(source.stage) for source in step.sources]
         except EngineError as error:

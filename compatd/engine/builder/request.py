@@ -55,6 +55,9 @@ class CacheSource(Protocol):
         when that was (ns); or None.
         """
 
+    async def defined(self, definition: str) -> str:
+        """The key that a step of that definition came to (see `foresight`), or ""."""
+
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
@@ -64,7 +67,8 @@ class BuildRequest:
     the classic door, a network or `container:X`. `resources` are HostConfig's fields (Memory, CpuShares,
     CgroupParent, Ulimits, ShmSize …). `every_stage`: all stages up to the target, not only what it needs.
     `limits` is what the caller may do (None: all). `auth`: registry's host → credentials, for bases.
-    `ignore` may be a function that gets it: it is called once the bases are known.
+    `ignore` may be a function that gets it: it is called once the bases are known. `definitions`: steps get
+    theirs (see `foresight`), and with `skip` stages of which `cache_from` knows all are not built.
     """
 
     dockerfile: bytes
@@ -85,6 +89,8 @@ class BuildRequest:
     ssh: Ssh | None = None
     auth: Auth | None = None
     cache_from: Sequence[CacheSource] = ()
+    definitions: bool = False
+    skip: bool = False
     cache_images: Sequence[str] = ()  # of the classic door: whose steps are cached
     door: str = BUILDKIT
     every_stage: bool = False
@@ -98,7 +104,8 @@ class BuildRequest:
 class StepRecord:
     """One step with a layer of its own, or without (`layer` None): for cache export and provenance.
 
-    `key` is its cache key, `parents` those of what it stands on and takes from.
+    `key` is its cache key, `parents` those of what it stands on and takes from, `definition` its key by what
+    leads to the content that it takes ("" if it is not wanted, or cannot be told).
     """
 
     key: str
@@ -109,6 +116,7 @@ class StepRecord:
     created: int = 0  # ns
     cached: bool = False
     kind: str = ""
+    definition: str = ""
 
 
 @dataclass(frozen=True, slots=True)

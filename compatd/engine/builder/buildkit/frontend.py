@@ -59,6 +59,9 @@ class Frontend:
 
     async def _build(self, wanted: FrontendOptions, dockerfile: bytes, files: "inputs.Inputs") -> Solved:
         sessions, session_id = self.kit.sessions.of(self.job.peer.owner), self.job.session_id
+        caches, goes_to = await self._caches(wanted, dockerfile), outputs.caches(self.job.request)
+        proven = provenance.wanted(wanted.attestations)
+        whole = bool(wanted.no_cache or (proven and proven.full) or any(one.whole for one in goes_to))
         ssh = SessionSsh(sessions, session_id)
         request = BuildRequest(
             dockerfile=dockerfile,
@@ -85,7 +88,9 @@ class Frontend:
             secrets=SessionSecrets(sessions, session_id),
             ssh=ssh,
             auth=SessionAuth(sessions, session_id),
-            cache_from=await self._caches(wanted, dockerfile),
+            cache_from=caches,
+            definitions=bool(caches or goes_to),
+            skip=bool(caches) and not whole,
             source_date_epoch=wanted.source_date_epoch,
             limits=self.job.peer,
             check_only=wanted.request == subrequests.LINT,

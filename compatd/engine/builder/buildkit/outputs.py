@@ -34,12 +34,16 @@ def wanted(request: Message) -> Wanted:
     if not given and request.ExporterDeprecated:
         given = [(request.ExporterDeprecated, dict(request.ExporterAttrsDeprecated))]
     outputs = [Output(kind, attributes, number) for number, (kind, attributes) in enumerate(given)]
-    caches = _caches(request.Cache) if request.Cache is not None else []
-    exports.check(outputs, caches)
-    return Wanted(outputs, caches)
+    goes_to = caches(request)
+    exports.check(outputs, goes_to)
+    return Wanted(outputs, goes_to)
 
 
-def _caches(cache: Message) -> list[CacheEntry]:
+def caches(request: Message) -> list[CacheEntry]:
+    """Where a SolveRequest wants the cache to go. Raises EngineError."""
+    cache = request.Cache
+    if cache is None:
+        return []
     entries = [CacheEntry(one.Type, dict(one.Attrs)) for one in cache.Exports]
     if cache.ExportRefDeprecated:
         attributes = {**cache.ExportAttrsDeprecated, "ref": cache.ExportRefDeprecated}

@@ -79,13 +79,19 @@ def inline(engine: "Engine", entries: Sequence[CacheEntry], result: BuildResult,
     one = result.results[place]
     layers = engine.images.index.layers
     diff_ids = [layers[chain_id].diff_id for chain_id in one.chain_ids]
-    records = [_bare(step, _chain(engine, step.layer)) for step in one.steps]
+    records = [record for step in one.steps for record in _with_definition(step, _bare(engine, step))]
     return cachemodel.encode_inline(records, diff_ids)
 
 
-def _bare(step: StepRecord, chain: Sequence[Layer]) -> Record:
+def _bare(engine: "Engine", step: StepRecord) -> Record:
+    chain = _chain(engine, step.layer)
     described = tuple(Descriptor("", "", 0, diff_id=layer.diff_id) for layer in chain)
     return Record(step.key, step.parents, described, step.created)
+
+
+def _with_definition(step: StepRecord, record: Record) -> list[Record]:
+    """The record of a step, and one that leads from its definition to its key."""
+    return [record, *([replace(record, key=step.definition, parents=(step.key,))] if step.definition else [])]
 
 
 def _chain(engine: "Engine", chain_id: str | None) -> list[Layer]:
@@ -146,8 +152,10 @@ async def _records(
                     packed[layer.diff_id] = _annotated(blob.descriptor, step.created)
                     blobs[blob.digest] = replace(blob, descriptor=packed[layer.diff_id])
                 chain.append(packed[layer.diff_id])
-            if step.key not in records or chain:
-                records[step.key] = Record(step.key, step.parents, tuple(chain), step.created)
+            record = Record(step.key, step.parents, tuple(chain), step.created)
+            for made in _with_definition(step, record):
+                if made.key not in records or chain:
+                    records[made.key] = made
     return list(records.values()), blobs
 
 

@@ -190,11 +190,7 @@ class Imported:
 
     async def find(self, key: str, parent: Sequence[str], pins: Pins) -> tuple[Layer, int] | None:
         """As `request.CacheSource`. A cache that cannot be read has nothing."""
-        async with self._lock:
-            if self._reading is None:
-                self._reading = asyncio.ensure_future(self._read())
-            records = await asyncio.shield(self._reading)
-        record = records.get(cachemodel.digest_of_key(key))
+        record = (await self._known()).get(cachemodel.digest_of_key(key))
         if record is None or self._place is None:
             return None
         blob = record.layers[-1]
@@ -210,6 +206,17 @@ class Imported:
                 layer = await layers.from_file(path, below, blob.diff_id, pins, digest=blob.digest)
                 return layer, record.created
         return None
+
+    async def defined(self, definition: str) -> str:
+        """As `request.CacheSource`."""
+        record = (await self._known()).get(definition)
+        return record.parents[0] if record is not None and len(record.parents) == 1 else ""
+
+    async def _known(self) -> dict[str, Record]:
+        async with self._lock:
+            if self._reading is None:
+                self._reading = asyncio.ensure_future(self._read())
+            return await asyncio.shield(self._reading)
 
     async def _read(self) -> dict[str, Record]:
         entry = self._entry

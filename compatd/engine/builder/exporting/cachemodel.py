@@ -110,35 +110,47 @@ def decode(data: bytes, blobs: Mapping[str, Descriptor]) -> dict[str, Record]:
     Raises EngineError.
     """
     document = _json(data)
-    layers = _list(document, "layers")
+    layers, records = _list(document, "layers"), _list(document, "records")
     found: dict[str, Record] = {}
-    for item in _list(document, "records"):
+    for item in records:
         for result in _list(item, "layers"):
             chain = _chain(layers, result.get("layer"), blobs)
             if chain:
-                _add(found, item, result, chain)
+                _add(found, records, item, result, chain)
     return found
 
 
 def decode_inline(data: bytes, layers: Sequence[Descriptor]) -> dict[str, Record]:
     """The same of an image's own records; `layers` are all of the image's. Raises EngineError."""
     found: dict[str, Record] = {}
-    for item in _list({"records": _json(data)}, "records"):
+    records = _list({"records": _json(data)}, "records")
+    for item in records:
         for result in _list(item, "layers"):
             at = result.get("layer")
             if isinstance(at, int) and 0 <= at < len(layers):
-                _add(found, item, result, tuple(layers[: at + 1]))
+                _add(found, records, item, result, tuple(layers[: at + 1]))
     return found
 
 
-def _add(found: dict[str, Record], item: Json, result: Json, chain: tuple[Descriptor, ...]) -> None:
+def _add(
+    found: dict[str, Record], records: list[Json], item: Json, result: Json, chain: tuple[Descriptor, ...]
+) -> None:
     digest = item.get("digest")
     if isinstance(digest, str) and is_digest(digest):
         try:
             created = timestamps.from_rfc3339(str(result.get("createdAt")))
         except ValueError:
             created = 0
-        found[digest] = Record(digest, layers=chain, created=created)
+        found[digest] = Record(digest, _inputs(records, item), chain, created)
+
+
+def _inputs(records: list[Json], item: Json) -> tuple[str, ...]:
+    """The digests of a record's inputs, but for what leads nowhere."""
+    inputs = item.get("inputs") or []
+    links = [one[0] for one in inputs if isinstance(one, list) and one] if isinstance(inputs, list) else []
+    places = [link.get("link", 0) for link in links if isinstance(link, dict)]
+    good = [at for at in places if isinstance(at, int) and 0 <= at < len(records)]
+    return tuple(str(records[at].get("digest") or "") for at in good)
 
 
 def _json(data: bytes) -> Any:

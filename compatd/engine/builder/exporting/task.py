@@ -29,6 +29,11 @@ class CacheEntry:
     type: str
     attributes: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def whole(self) -> bool:
+        """Whether the layers of all stages go there, not only those of the result."""
+        return self.type != "inline" and self.attributes.get("mode") == "max"
+
 
 class ContentStore(Protocol):
     """A folder of blobs at the client (an OCI layout), reached through its session."""
