@@ -101,7 +101,8 @@ def _value(text: str, prefix: str, go: str, kind: type) -> Any:
     try:
         value = gojson.loads(text.encode()) if text else None
     except gojson.JSONError as error:
-        raise InvalidParameter(f"{prefix}: {error.message}") from None
+        text = error.message.replace("unexpected EOF", "unexpected end of JSON input")  # of json.Unmarshal
+        raise InvalidParameter(f"{prefix}: {text}") from None
     if value is not None and not isinstance(value, kind):
         raise _mismatch(prefix, value, go)
     return value
