@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES = 1_000_000  # each is an inode; and a digest in memory
 _HEAD = 512
+_MANY = 1024
 
 
 class _HashedSource(Source):
@@ -63,13 +64,15 @@ class ContextUnpacker(FileUnpacker):
         super()._file(path, entry, reader)
         if entry.sparse is None:
             self._made.append((self.tree.lstat(path), source.digest))
+            if len(self._made) >= _MANY:
+                self.note()
 
     def note(self) -> None:
-        """Write the digests of all files into the index. Raises OSError."""
+        """Put the digests of the files so far into the index."""
         self._hashing.settle()
         for info, digest in self._made:
             self._index.put(info, digest.digest())
-        self._index.save()
+        self._made.clear()
 
 
 def _plain(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -108,7 +111,7 @@ def untar(arguments: Json, fds: list[int]) -> Json:
 def _untar(folder: str, pieces: Iterator[bytes], limit: int) -> Json:
     try:
         chunks = _plain(pieces)
-        index = Index(f"{folder}/index")
+        index = Index(f"{folder}/index", written=True)
         root = os.open(f"{folder}/data", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         os.fchdir(root)
         os.chroot(".")
@@ -117,6 +120,7 @@ def _untar(folder: str, pieces: Iterator[bytes], limit: int) -> Json:
         unpacker = ContextUnpacker(Tree(root), index, hashing)
         unpack(unpacker, _HashedSource(chunks, hashing), limit)
         unpacker.note()
+        index.save()
     except (CopyError, TarError) as error:
         return {"error": str(error)}
     except Malformed:

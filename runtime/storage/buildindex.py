@@ -31,13 +31,17 @@ def _key(info: os.stat_result) -> bytes:
 class Index:
     """Digests by file; to be opened before the worker leaves the host's tree, and saved behind that, too."""
 
-    def __init__(self, path: str, *, fresh: bool = False) -> None:
-        """`fresh`: only what is met again stays in it. Raises OSError when its folder is missing."""
+    def __init__(self, path: str, *, fresh: bool = False, written: bool = False) -> None:
+        """`fresh`: only what is met again stays in it; `written`: what is put is not asked for again.
+
+        Raises OSError when its folder is missing.
+        """
         folder, self._name = os.path.split(path)
         self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._known: dict[bytes, bytes] = {}
-        self._kept: dict[bytes, bytes] | None = {} if fresh else None
+        self._fresh, self._written = fresh, fresh or written
         self._changed = fresh
+        self._added = bytearray()  # 64 bytes a file: a million of them are no matter
         try:
             fd = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._folder)
         except FileNotFoundError:
@@ -51,24 +55,28 @@ class Index:
         """The digest of the file that looks like this, if it is known."""
         key = _key(info)
         found = self._known.get(key)
-        if found is not None and self._kept is not None:
-            self._kept[key] = found
+        if found is not None and self._fresh:
+            self._added += key + found
         return found
 
     def put(self, info: os.stat_result, digest: bytes) -> None:
         """Remember it."""
-        (self._known if self._kept is None else self._kept)[_key(info)] = digest
+        if self._written:
+            self._added += _key(info) + digest
+        else:
+            self._known[_key(info)] = digest
         self._changed = True
 
     def save(self) -> None:
         """Write it, by rename. Raises OSError."""
         if not self._changed:
             return
-        records = self._known if self._kept is None else self._kept
         new = self._name + ".new"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(new, flags, 0o600, dir_fd=self._folder), "wb") as file:
-            file.write(b"".join(key + digest for key, digest in records.items()))
+            if not self._fresh:
+                file.writelines(key + digest for key, digest in self._known.items())
+            file.write(self._added)
         os.rename(new, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
 
 
