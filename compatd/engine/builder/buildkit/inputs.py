@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from compatd.engine.builder.buildkit import definitions
+from compatd.engine.builder.buildkit import definitions, errors
 from compatd.engine.builder.buildkit.jobs import Job
 from compatd.engine.builder.buildkit.lent import SessionSecrets, SessionSsh
 from compatd.engine.builder.buildkit.lines import Line
@@ -115,12 +115,19 @@ class Inputs:
 
     async def _fetch_remote(self) -> None:
         url = self.wanted.context
+        if self.wanted.subfolder:
+            raise errors.not_supported("a part of a context (contextsubdir)")
         if url:
-            self._remote = await self.remote(url, "[internal] load ", subfolder=self.wanted.subfolder)
+            is_git = gitref.parse(url) is not None
+            what = "failed to read dockerfile" if is_git else "failed to read downloaded context"
+            try:
+                self._remote = await self.remote(url, "[internal] load ")
+            except EngineError as error:
+                raise EngineError(f"{what}: failed to load cache key: {error.message}") from error
         elif "context" in self.given:
             self._remote = await definitions.files(self, self.given["context"])
 
-    async def remote(self, url: str, title: str, *, subfolder: str = "", keep_git: bool = False) -> Context:
+    async def remote(self, url: str, title: str, *, keep_git: bool = False) -> Context:
         """Files of a git repository, or of a URL of an archive (or of a Dockerfile). Raises EngineError.
 
         `title` is the line of progress, whole or (`[internal] load `) without its end.

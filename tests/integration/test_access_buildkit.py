@@ -1,0 +1,115 @@
+"""Access rules and BuildKit: limited callers build, and get nothing more of the machine by it."""
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.daemon import Daemon, running_daemon
+
+pytestmark = pytest.mark.root
+
+ANN, EVE = 51001, 51003
+CONFINED = ["own", "no-privileged", "no-host-paths", "no-host-namespaces"]
+DENIED = "authorization denied by"
+CLI = "/usr/bin/docker"  # 20.10, which has BuildKit's client built in
+
+
+class Callers:
+    """A daemon, and builds on it as somebody: by `POST /build?version=2` and a session."""
+
+    def __init__(self, daemon: Daemon, folder: Path) -> None:
+        self.daemon, self.folder = daemon, folder
+
+    def build(
+        self, user: int, dockerfile: str, *options: str, command: tuple[str, ...] = ("build",)
+    ) -> subprocess.CompletedProcess[str]:
+        """The Dockerfile in an empty context."""
+        return subprocess.run(
+            [
+                *(CLI, "-H", f"unix://{self.folder}/all.sock", *command, "--progress=plain", *options),
+                *("-f", "-", str(self.folder / "context")),
+            ],
+            input=dockerfile,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            user=user,
+            group=user,
+            extra_groups=[52000],
+            env={"PATH": os.environ["PATH"], "HOME": f"{self.folder}/home{user}", "DOCKER_BUILDKIT": "1"},
+        )
+
+    def refused(self, user: int, dockerfile: str, *options: str, text: str = DENIED) -> None:
+        done = self.build(user, dockerfile, *options)
+        assert done.returncode != 0, done.stderr
+        assert text in done.stderr, done.stderr
+
+
+@pytest.fixture(scope="module")
+def callers() -> Iterator[Callers]:
+    if not Path(CLI).exists():
+        pytest.skip(f"{CLI} is missing (package docker.io)")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "context").mkdir(mode=0o755)
+        (folder / "context/file").write_text("text\n")
+        for user in (ANN, EVE):
+            (folder / f"home{user}").mkdir()
+            os.chown(folder / f"home{user}", user, user)
+        access = [
+            {"user": "root"},
+            {"user": str(ANN), "limits": CONFINED},
+            {"user": str(EVE), "limits": "read-only"},
+        ]
+        (folder / "daemon.json").write_text(json.dumps({"access": access, "group": "52000"}))
+        sockets = ("-H", f"unix://{folder}/all.sock")
+        with running_daemon("--config-file", str(folder / "daemon.json"), *sockets) as daemon:
+            daemon.image()
+            yield Callers(daemon, folder)
+
+
+def test_building_within_the_limits(callers: Callers) -> None:
+    done = callers.build(ANN, "FROM box\nCOPY file /\nRUN cat /file; id -u\n", "-t", "anns")
+    assert done.returncode == 0, done.stderr
+    assert "text" in done.stderr and "naming to docker.io/library/anns" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "options"),
+    [
+        ("FROM box\nRUN --network=host true\n", ()),
+        ("FROM box\nRUN --network=host true\n", ("--network", "host")),
+        ("FROM box\nRUN true\n", ("--network", "host")),
+        ("FROM box\nRUN --security=insecure true\n", ()),
+        ("FROM box\nRUN true\n", ("--cgroup-parent", "/somewhere")),
+    ],
+)
+def test_building_for_more(callers: Callers, dockerfile: str, options: tuple[str, ...]) -> None:
+    done = callers.build(ANN, dockerfile, *options)
+    assert done.returncode != 0, done.stderr
+    assert DENIED in done.stderr or "is not allowed" in done.stderr, done.stderr
+
+
+def test_mounts_reach_only_the_context(callers: Callers) -> None:
+    host = callers.folder / "of-the-host"
+    host.write_text("hidden")
+    link = callers.folder / "context/link"
+    link.symlink_to(host)
+    try:
+        for mount in (f"source={host}", "source=link", f"source=../{host.name}"):
+            done = callers.build(ANN, f"FROM box\nRUN --mount=type=bind,target=/m,{mount} cat /m\n")
+            assert "hidden" not in done.stderr + done.stdout
+            assert done.returncode != 0, done.stderr
+    finally:
+        link.unlink()
+
+
+def test_who_may_only_look_builds_nothing(callers: Callers) -> None:
+    callers.refused(EVE, "FROM box\n", text="403")
