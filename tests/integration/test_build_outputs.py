@@ -149,6 +149,28 @@ def test_a_daemon_that_is_killed_meanwhile(daemon: Daemon, folder: Path) -> None
     assert code == 0 and "RUN echo killed" in said and (folder / "out/made").read_text() == "killed\n"
 
 
+def test_an_imported_cache_that_has_lost_a_layer(daemon: Daemon, folder: Path) -> None:
+    (folder / "ctx/Dockerfile").write_text(
+        "FROM box AS made\nRUN echo made > /a\nFROM box\nRUN echo first > /b\nCOPY --from=made /a /\n"
+    )
+    cache, tree = folder / "cache", folder / "tree"
+    assert build(daemon, folder, "--cache-to", f"type=local,dest={cache}")[0] == 0
+    (index,) = json.loads((cache / "index.json").read_text())["manifests"]
+    manifest = json.loads((cache / "blobs" / index["digest"].replace(":", "/")).read_text())
+    blobs = sorted(
+        (item for item in manifest["manifests"] if "tar" in item["mediaType"]),
+        key=lambda item: int(item["size"]),
+    )
+    for item in blobs[:-1]:  # all but box's own
+        (cache / "blobs" / item["digest"].replace(":", "/")).unlink()
+    daemon.call("POST", "/build/prune?all=1")
+    code, said = build(
+        daemon, folder, "--cache-from", f"type=local,src={cache}", "--output", f"type=local,dest={tree}"
+    )
+    assert code == 0, said
+    assert (tree / "a").read_text() == "made\n" and (tree / "b").read_text() == "first\n"
+
+
 def test_what_the_image_store_cannot_hold(daemon: Daemon, folder: Path) -> None:
     (folder / "ctx/Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
     code, said = build(daemon, folder, "--platform", "linux/amd64,linux/arm64", "-t", "x")

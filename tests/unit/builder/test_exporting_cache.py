@@ -38,6 +38,7 @@ def test_what_is_written_is_read() -> None:
     found = cachemodel.decode(data, {one.digest: one for one in order})
     assert found.keys() == {key("run"), key("copy")}
     assert found[key("copy")].layers == COPY.layers and found[key("copy")].created == 6 * NANO
+    assert found[key("copy")].parents == (key("run"), key("context"))
 
 
 def test_the_form_is_buildkits() -> None:
@@ -123,6 +124,15 @@ def test_hostile_caches(data: bytes, text: str) -> None:
 def test_layers_that_are_not_there() -> None:
     data, order = cachemodel.encode([RUN, COPY])
     assert cachemodel.decode(data, {one.digest: one for one in order[:1]}) == {}
+
+
+@pytest.mark.parametrize(
+    "inputs", [7, [7], [[]], [[{}], [{"link": 9}]], [[{"link": -1}]], [[{"link": "0"}]], {"link": 0}]
+)
+def test_inputs_that_lead_nowhere(inputs: object) -> None:
+    records = [{"digest": key("a"), "layers": [{"layer": 0}], "inputs": inputs}]
+    (found,) = cachemodel.decode_inline(json.dumps(records).encode(), [layer(1)]).values()
+    assert set(found.parents) <= {key("a")}
 
 
 def test_hostile_inline_caches() -> None:
