@@ -2,7 +2,7 @@
 # Needs PROJECT (the checkout). Who sources it has CACHE, TIMEOUT and, after `open_work`, WORK.
 
 CACHE=${COMPATD_VM_CACHE:-${XDG_CACHE_HOME:-/var/cache}/compatd-vm}
-TIMEOUT=${COMPATD_VM_TIMEOUT:-2400}
+TIMEOUT=${COMPATD_VM_TIMEOUT:-3000}
 QEMU=
 
 die() { echo "${0##*/}: $*" >&2; exit 1; }

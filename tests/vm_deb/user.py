@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 DEBS = Path("/mnt/tree/debs")
-PATIENCE = 300
+PATIENCE = 900
 """Seconds; an emulated machine on a busy host is slow beyond belief."""
 
 
