@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.engine import Engine
+from conformance.engine import LABEL, Engine
 from conformance.kits import Kit, make, objects
 from conformance.until import until
 
@@ -148,3 +148,84 @@ def test_stages_that_are_built_anew(buildx: Kit) -> None:
 def test_nothing_comes_of_it(buildx: Kit) -> None:
     buildx.files(f"FROM {buildx.engine.image}\nRUN true\n")
     assert "exporting to image" not in buildx("--output", "type=cacheonly").steps
+
+
+@pytest.mark.operation(*GRPC)
+def test_one_target_of_bake_stands_on_another(buildx: Kit) -> None:
+    tags = [buildx.engine.name("bake") for _ in range(2)]
+    label = f'labels = {{ "{LABEL}" = "{buildx.engine.run_id}" }}'
+    buildx.files(
+        "",
+        {
+            "docker-bake.hcl": f"""
+group "default" {{ targets = ["lower", "upper"] }}
+target "lower" {{
+  context = "lower"
+  tags = ["{tags[0]}"]
+  {label}
+}}
+target "upper" {{
+  context = "upper"
+  contexts = {{ base = "target:lower" }}
+  tags = ["{tags[1]}"]
+  {label}
+}}
+""",
+            "lower/Dockerfile": f"FROM {buildx.engine.image}\nENV LOWER=1\nRUN echo lower > /lower\n",
+            "upper/Dockerfile": "FROM base\nCOPY own /own\nRUN cat /lower /own > /both\n",
+            "upper/own": "upper\n",
+        },
+    )
+    done = subprocess.run(
+        [buildx.cli.path, "buildx", "bake", "--progress=plain"],
+        cwd=buildx.folder,
+        env=buildx.env,
+        capture_output=True,
+        timeout=120,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert buildx.run(tags[1], "sh", "-c", "cat /both; echo $LOWER") == "lower\nupper\n1\n"
+    layers = [buildx.config(tag)["RootFS"]["Layers"] for tag in tags]
+    assert layers[1][: len(layers[0])] == layers[0]
+
+
+@pytest.mark.operation(*GRPC)
+def test_what_is_printed_instead_of_building(buildx: Kit) -> None:
+    buildx.files(
+        f"# all what all stand on\nFROM {buildx.engine.image} AS all\n"
+        "# WORD is said\nARG WORD=hello\nRUN --mount=type=secret,id=token echo $WORD\nFROM all AS last\n"
+    )
+    experimental = {"BUILDX_EXPERIMENTAL": "1"}
+    targets = buildx("--print", "targets", progress="", env=experimental).result.out
+    assert targets == "TARGET         DESCRIPTION\nall            what all stand on\nlast (default) \n"
+    outline = buildx("--print", "outline", progress="", env=experimental).result.out
+    assert outline.startswith("TARGET: last\n\n")
+    assert "BUILD ARG   VALUE   DESCRIPTION\nWORD        hello   is said\n" in outline
+    assert "SECRET   REQUIRED\ntoken    \n" in outline
+
+
+@pytest.mark.operation(*GRPC)
+def test_many_builds_at_a_time(buildx: Kit) -> None:
+    buildx.files(
+        f"FROM {buildx.engine.image}\nARG N\nCOPY file /\nRUN cat /file > /$N\n", {"file": "x" * 100_000}
+    )
+    images = [buildx.engine.name(f"many{number}") for number in range(4)]
+    started = [
+        subprocess.Popen(
+            buildx.arguments("--build-arg", f"N={number}", "-t", image),
+            env=buildx.env,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for number, image in enumerate(images)
+    ]
+    try:
+        said = [process.communicate(timeout=120)[1] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0] * 4, said
+    for number, image in enumerate(images):
+        assert buildx.run(image, "sh", "-c", f"wc -c < /{number}").strip() == "100000"

@@ -163,9 +163,8 @@ class Jobs:
         await job.close()
         job.status.end()
         self._running.pop(job.ref, None)
-        if not job.request.Internal:
-            self._ended[job.ref] = job
-            self._forget()
+        self._ended[job.ref] = job  # also what is in no history: its Status may be asked for only now
+        self._forget()
         self._wake()
 
     async def get(self, ref: str, wait: float = WAIT, *, owner: str | None = None) -> Job:

@@ -16,7 +16,7 @@ from compatd.engine.builder.classic.build import Options
 from compatd.engine.builder.dockerfile.errors import DockerfileError
 from compatd.engine.builder.errors import BuildError
 from compatd.engine.errors import EngineError
-from tests.unit.builder.kit.scene import SESSION, Scene, bridge, control, scene
+from tests.unit.builder.kit.scene import CONTROL, SESSION, Scene, bridge, control, scene
 from tests.unit.builder.wire.ends import run, until
 
 COPY = "/moby.filesync.v1.FileSync/DiffCopy"
@@ -241,6 +241,52 @@ def test_a_result_can_be_built_on_also_when_its_job_is_over() -> None:
                 await one.bridge("Solve", bridge("SolveRequest", Definition=definition), "second")
             solving.cancel()
             await asyncio.gather(solving, return_exceptions=True)
+
+    run(play())
+
+
+def test_who_asks_late_for_a_short_job_hears_of_it() -> None:
+    async def play() -> None:
+        async with scene() as one:
+            solving = asyncio.ensure_future(
+                one.control("Solve", control("SolveRequest", Ref="job", Internal=True))
+            )
+            await one.bridge("Ping", bridge("PingRequest"))
+            await one.bridge("Return", bridge("ReturnRequest", result=bridge("Result", ref=bridge("Ref"))))
+            await solving
+            async with asyncio.timeout(2):
+                assert await one.status() == []
+            listen = control("BuildHistoryRequest", EarlyExit=True)
+            async with await one.client.call(f"{CONTROL}ListenBuildHistory") as call:
+                await call.send(listen)
+                call.end()
+                assert [event async for event in call] == []  # of internal ones nobody is told
+
+    run(play())
+
+
+def test_the_history_of_builds() -> None:
+    async def play() -> None:
+        async with scene({COPY: folder()}) as one:
+            await by_function(one, {"build-arg:A": "1"})
+
+            async def history(**asked: Any) -> list[Any]:
+                async with await one.client.call(f"{CONTROL}ListenBuildHistory") as call:
+                    await call.send(control("BuildHistoryRequest", EarlyExit=True, **asked))
+                    call.end()
+                    return [event async for event in call]
+
+            (event,) = await history()
+            assert (event.type, event.record.Ref, event.record.numTotalSteps) == (1, "job", 3)
+            assert event.record.FrontendAttrs == {"build-arg:A": "1"} and event.record.CompletedAt
+            assert await history(ActiveOnly=True) == [] and await history(Ref="other") == []
+            update = control("UpdateBuildHistoryRequest", Ref="job", Pinned=True)
+            await one.control("UpdateBuildHistory", update)
+            assert (await history())[0].record.pinned
+            await one.control(
+                "UpdateBuildHistory", control("UpdateBuildHistoryRequest", Ref="job", Delete=True)
+            )
+            assert await history() == []
 
     run(play())
 

@@ -47,7 +47,7 @@ def test_all_that_is_lent() -> None:
             async def work(request: Any, observer: Any) -> None:
                 await becomes(one, "uid:2")
                 job = Job("other", control("SolveRequest", Session=SESSION), ME)
-                context = one.kit.image_context(job, "x", "docker-image", "y")
+                context: Any = one.kit.image_context(job, "x", "docker-image", "y")
                 for name, asked in (
                     ("secret", request.secrets.get("x")),
                     ("ssh", request.ssh.connect("default")),
