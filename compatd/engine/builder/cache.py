@@ -149,6 +149,14 @@ class Cache:
             if record.id in self.records:
                 self._store.build_cache.put(record.id, record.document())
 
+    def close_empty(self, record: Record, size: int) -> None:
+        """As `close_folder`, of one whose files are not there and have so many bytes."""
+        record.users -= 1
+        changed, record.size = record.size != size, size
+        record.last_used = time.time_ns()
+        if changed and record.id in self.records:
+            self._store.build_cache.put(record.id, record.document())
+
     # Removal -----------------------------------------------------------------------------------------------
 
     def held(self) -> Iterable[str]:

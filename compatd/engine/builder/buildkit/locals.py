@@ -13,7 +13,7 @@ from compatd.engine.builder.buildkit.lines import Line, Part
 from compatd.engine.builder.buildkit.wire.client import ClientStream
 from compatd.engine.builder.buildkit.wire.messages import proto
 from compatd.engine.builder.buildkit.wire.sessions import Session, Sessions
-from compatd.engine.builder.context import Context, Contexts, Receiver
+from compatd.engine.builder.context import Context, Contexts, FewReceiver, Receiver
 from compatd.engine.builder.progress import Observer
 from compatd.engine.errors import EngineError
 
@@ -75,7 +75,7 @@ class Locals:
             await self._made.pop().close()
 
 
-async def _receive(session: Session, receiver: Receiver, wanted: Wanted, part: Part) -> Context:
+async def _receive(session: Session, receiver: Receiver | FewReceiver, wanted: Wanted, part: Part) -> Context:
     metadata = _encoded(
         {
             "dir-name": [wanted.name],
@@ -96,14 +96,14 @@ async def _receive(session: Session, receiver: Receiver, wanted: Wanted, part: P
         return await receiver.context()
 
 
-async def _feed(call: ClientStream, receiver: Receiver, part: Part) -> None:
+async def _feed(call: ClientStream, receiver: Receiver | FewReceiver, part: Part) -> None:
     while (packet := await call.receive_raw()) is not None:
         part.add(len(packet))
         await receiver.feed(packet)
     await receiver.end()
 
 
-async def _answer(call: ClientStream, receiver: Receiver) -> None:
+async def _answer(call: ClientStream, receiver: Receiver | FewReceiver) -> None:
     async for packet in receiver.packets():
         await call.send(_PACKET.decode(packet))
     call.end()

@@ -16,6 +16,7 @@ from compatd.engine.images.layers import piped
 from runtime.client.types import WorkerError
 
 if TYPE_CHECKING:
+    from compatd.engine.builder.context.few import FewReceiver
     from compatd.engine.builder.context.receiving import Receiver
 
 Json = dict[str, Any]
@@ -183,13 +184,16 @@ class Contexts:
 
         return await remote.load(self, url, classic, progress, options)
 
-    async def receive(self, name: str, shared_key: str, *, always: bool = False) -> "Receiver":
+    async def receive(self, name: str, shared_key: str, *, always: bool = False) -> "Receiver | FewReceiver":
         """One that a client's session fills (FileSync.DiffCopy); what is there of the last one is used again.
 
         `name`: of the local source (`context`, `dockerfile`), `shared_key`: what tells clients and folders
         apart. Nobody else gets the same folder until the context is closed. `always`: each file is asked for,
         whatever its size and time say (BuildKit: DiffNone, for Dockerfiles and ignore files).
         """
+        from compatd.engine.builder.context.few import FewReceiver
         from compatd.engine.builder.context.receiving import Receiver
 
+        if always:
+            return FewReceiver(self, name, shared_key)
         return await Receiver.start(self, name, shared_key, always)

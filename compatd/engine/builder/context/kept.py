@@ -19,6 +19,7 @@ class Kept(Context):
         super().__init__(cache.folder(record), lambda _: None)
         self._cache, self._record = cache, record
         self._spoilt = self._closed = False
+        self.size: int | None = None  # bytes, where its files are elsewhere
 
     def spoil(self) -> None:
         """What is in it is half of something: it goes when it is closed."""
@@ -32,6 +33,8 @@ class Kept(Context):
         if self._spoilt:
             self._record.users -= 1
             self._cache.remove([self._record])
+        elif self.size is not None:
+            self._cache.close_empty(self._record, self.size)
         else:
             await self._cache.close_folder(self._record)
 
