@@ -75,7 +75,7 @@ class StatusLog(progress.Observer):
     def __init__(self, source: Message | None = None) -> None:
         """`source` is the pb.SourceInfo that warnings point into; it may be set later."""
         self.source = source
-        self.ended = False
+        self._over = asyncio.Event()
         self.stepping = asyncio.Event()  # set when a step of the Dockerfile begins
         self._vertices: dict[str, Message] = {}
         self._statuses: dict[tuple[str, str], Message] = {}
@@ -139,6 +139,11 @@ class StatusLog(progress.Observer):
             pending.woken.set()
 
     @property
+    def ended(self) -> bool:
+        """The build is over."""
+        return self._over.is_set()
+
+    @property
     def counts(self) -> tuple[int, int, int, int]:
         """How many steps there are, ended, and were cached; and how many warnings there were."""
         vertices = self._vertices.values()
@@ -159,7 +164,7 @@ class StatusLog(progress.Observer):
                 self._flush(vertex.digest, failed=True)
                 values = {name: getattr(vertex, name) for name in ("digest", "inputs", "name", "started")}
                 self._show(_VERTEX(completed=now, error=vertex.error or _CANCELED, **values))
-        self.ended = True
+        self._over.set()
         for pending in self._followers:
             pending.woken.set()
 
@@ -187,10 +192,9 @@ class StatusLog(progress.Observer):
 
     async def _gather(self) -> None:
         """A batch's time, or less when the build ends."""
-        deadline = time.monotonic() + BATCH
-        while not self.ended and (left := deadline - time.monotonic()) > 0:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.sleep(min(left, BATCH / 5))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BATCH):
+                await self._over.wait()
 
     def _show(self, vertex: Message) -> None:
         self._vertices[vertex.digest] = vertex
