@@ -26,12 +26,18 @@ class Callers:
         self.daemon, self.folder = daemon, folder
 
     def build(
-        self, user: int, dockerfile: str, *options: str, command: tuple[str, ...] = ("build",)
+        self,
+        user: int,
+        dockerfile: str,
+        *options: str,
+        command: tuple[str, ...] = ("build",),
+        classic: bool = False,
     ) -> subprocess.CompletedProcess[str]:
         """The Dockerfile in an empty context."""
         return subprocess.run(
             [
-                *(CLI, "-H", f"unix://{self.folder}/all.sock", *command, "--progress=plain", *options),
+                *(CLI, "-H", f"unix://{self.folder}/all.sock", *command, *options),
+                *(() if classic else ("--progress=plain",)),
                 *("-f", "-", str(self.folder / "context")),
             ],
             input=dockerfile,
@@ -42,7 +48,7 @@ class Callers:
             user=user,
             group=user,
             extra_groups=[52000],
-            env={"PATH": os.environ["PATH"], "HOME": f"{self.folder}/home{user}", "DOCKER_BUILDKIT": "1"},
+            env={"PATH": os.environ["PATH"], "HOME": f"{self.folder}/home{user}", "DOCKER_BUILDKIT": "0" if classic else "1"},
         )
 
     def refused(self, user: int, dockerfile: str, *options: str, text: str = DENIED) -> None:
@@ -113,3 +119,12 @@ def test_mounts_reach_only_the_context(callers: Callers) -> None:
 
 def test_who_may_only_look_builds_nothing(callers: Callers) -> None:
     callers.refused(EVE, "FROM box\n", text="403")
+
+
+@pytest.mark.parametrize("flag", ["--security=insecure", "--network=host"])
+def test_triggers_by_the_classic_door(callers: Callers, flag: str) -> None:
+    """What only comes in by ONBUILD is refused, too."""
+    dockerfile = f"FROM box AS one\nONBUILD RUN {flag} cat /proc/net/dev\nFROM one\n"
+    done = callers.build(ANN, dockerfile, classic=True)
+    assert done.returncode != 0, done.stdout
+    assert "option requires BuildKit" in done.stderr, done.stderr

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from compatd.engine.builder import cachekeys, copying, history, running
+from compatd.engine.builder.classic.refusals import BUILDKIT
 from compatd.engine.builder.context import Context
 from compatd.engine.builder.dockerfile import instructions as i
 from compatd.engine.builder.errors import BuildError
@@ -61,6 +62,8 @@ def make(
     `copy`: of a COPY or ADD, if it was looked at before.
     """
     if step.kind == "run":
+        if request.door == CLASSIC:
+            _check_flags(step.instruction)
         return RunAction(builder, request, step, places)
     if step.kind == "workdir":
         return _Workdir(builder, request, step)
@@ -68,6 +71,22 @@ def make(
         copy = copying.Copy(step, places[0] if places else None, classic=request.door == CLASSIC)
     copy.users = users
     return _Transfer(builder, request, step, copy)
+
+
+def _check_flags(one: Any) -> None:
+    """The classic builder has none, nor the grants that some of them need: also not in ONBUILD's triggers.
+
+    Raises BuildError.
+    """
+    given = {
+        "mount": one.mounts or one.mount_flags,
+        "network": one.network != _STANDARD,
+        "security": one.security != "sandbox",
+        "device": one.devices,
+    }
+    for name, used in given.items():
+        if used:
+            raise BuildError(BUILDKIT.format(name))
 
 
 @dataclass(slots=True)

@@ -22,11 +22,9 @@ _BUILDKIT_SHM = 64 << 20
 
 
 def check_entitlements(run: Run) -> None:
-    """Raise BuildError for what the client has not been granted; the classic builder knows no grants."""
-    if run.classic:
-        return
+    """Raise BuildError for what the client has not been granted; a classic network is no grant."""
     for wanted, entitlement in (
-        (run.network == "host", "network.host"),
+        (run.network == "host" and not run.classic, "network.host"),
         (run.security == "insecure", "security.insecure"),
     ):
         if wanted and entitlement not in run.entitlements:
