@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from compatd.engine.builder.records import Record
 from compatd.engine.images.model import Layer
 from compatd.store import Store
 from tests.integration.daemon import Daemon, running_daemon
+from tests.integration.postkit import build, tar_of
 
 pytestmark = pytest.mark.root
 
@@ -41,12 +43,15 @@ def packed_tar() -> bytes:
 
 @pytest.fixture(scope="module")
 def stopped() -> Iterator[Daemon]:
-    """A daemon with images (plain and compressed), a container and a volume, stopped."""
+    """A daemon with images (plain and compressed), a container, a volume and a build cache, stopped."""
     with running_daemon() as daemon:
         daemon.image()
         daemon.call("POST", "/images/create?fromSrc=-&repo=packed&tag=1", data=packed_tar())
         daemon.create(["true"], "one")
         daemon.call("POST", "/volumes/create", {"Name": "vol"})
+        command = "RUN --mount=type=cache,target=/c head -c 300000 /dev/zero >/c/f; echo x >/x"
+        built = build(daemon, tar_of(f"FROM box:latest\n{command}\n"), version=2)
+        daemon.call("DELETE", f"/images/{built.image}")  # its layer is only the cache's now
         daemon.stop()
         yield daemon
         daemon.start()  # what was repaired must do for a daemon, too
@@ -57,7 +62,8 @@ def test_nothing_is_wrong_and_every_byte_is_somebodys(stopped: Daemon) -> None:
     code, lines = fsck(stopped, "--deep")
     assert (code, lines[-1]) == (0, "nothing is wrong")
     sizes = {line.split()[0]: int(line.split()[-2]) for line in lines[:-1]}
-    assert {"blobs", "containers", "layers", "state", "volumes"} <= set(sizes)
+    assert {"blobs", "build", "containers", "layers", "state", "volumes"} <= set(sizes)
+    assert sizes["build"] >= 300_000
     seen = set()
     total = stopped.data_root.lstat().st_blocks * 512
     for folder, names, files in os.walk(stopped.data_root):
@@ -161,6 +167,28 @@ def _layer_of_no_image(daemon: Daemon) -> None:
     store.close()
 
 
+def _orphan_cache(daemon: Daemon) -> None:
+    (_root(daemon) / "build/abc").mkdir()
+
+
+def _record_without_its_layer(daemon: Daemon) -> None:
+    store = Store(_root(daemon))
+    store.build_cache.put("r", Record("k", "regular", "", ("sha256:" + "9" * 64,)).document())
+    store.close()
+
+
+def _record_without_its_folder(daemon: Daemon) -> None:
+    store = Store(_root(daemon))
+    store.build_cache.put("r", Record("k", "exec.cachemount", "", folder=True).document())
+    store.close()
+
+
+def _unreadable_record(daemon: Daemon) -> None:
+    store = Store(_root(daemon))
+    store.build_cache.put("r", {"Key": "k"})
+    store.close()
+
+
 def _stray_in_a_layer(daemon: Daemon) -> None:
     (_first(_root(daemon) / "layers") / "odd").mkdir()
 
@@ -176,7 +204,17 @@ def _missing_work(daemon: Daemon) -> None:
 @pytest.mark.parametrize(
     ("harm", "line"),
     [
-        (_layer_of_no_image, f"orphan: layer sha256:{'f' * 64}, which no image, no container and no build has"),
+        (
+            _layer_of_no_image,
+            f"orphan: layer sha256:{'f' * 64}, which no image, no container and no build has",
+        ),
+        (_orphan_cache, "orphan: folder build/abc of the build cache"),
+        (
+            _record_without_its_layer,
+            f"missing: record r of the build cache: layer sha256:{'9' * 64} is missing",
+        ),
+        (_record_without_its_folder, "missing: record r of the build cache: its folder is missing"),
+        (_unreadable_record, "damaged: record r of the build cache: it cannot be read"),
         (_stray_in_a_layer, "stray: layers/"),
         (_stray_beside_a_root, "stray: rw/"),
         (_missing_work, "missing: folder rw/"),

@@ -38,10 +38,11 @@ class Cache:
         self._root.mkdir(mode=0o710, exist_ok=True)
         spread(self._root)
         for record_id, doc in list(self._store.build_cache.all()):
-            record = Record.from_document(record_id, doc)
-            if (record.image and record.image in self._index.images) or (
-                not record.image and all(chain in self._index.layers for chain in record.chain_ids)
-            ):
+            try:
+                record = Record.from_document(record_id, doc)
+            except (KeyError, TypeError):
+                record = None
+            if record and self._whole(record):
                 self._add(record)
             else:
                 self._store.build_cache.delete(record_id)
@@ -60,14 +61,15 @@ class Cache:
         record = self._by_key.get(key)
         if record is None:
             return None
-        if record.image:
-            whole = record.image in self._index.images
-        else:
-            whole = all(chain in self._index.layers for chain in record.chain_ids)
-        if not whole:
+        if not self._whole(record):
             self.remove([record])
             return None
         return record
+
+    def _whole(self, record: Record) -> bool:
+        if record.image:
+            return record.image in self._index.images
+        return all(chain in self._index.layers for chain in record.chain_ids)
 
     def use(self, record: Record) -> None:
         """A build has made use of it."""

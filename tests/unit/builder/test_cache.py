@@ -95,6 +95,11 @@ def test_a_record_that_lost_a_layer_does_not_come_back(cache: Cache, store: Stor
     assert not opened(store, tmp_path).records and not list(store.build_cache.all())
 
 
+def test_a_record_that_cannot_be_read_is_forgotten(cache: Cache, store: Store, tmp_path: Path) -> None:
+    store.build_cache.put("r", {"Key": "k"})
+    assert not opened(store, tmp_path).records and not list(store.build_cache.all())
+
+
 def test_layers_go_with_the_last_record(cache: Cache) -> None:
     one, two = record(cache, "1", "a"), record(cache, "2", "ab")
     cache.remove([one])
