@@ -48,7 +48,11 @@ class Callers:
             user=user,
             group=user,
             extra_groups=[52000],
-            env={"PATH": os.environ["PATH"], "HOME": f"{self.folder}/home{user}", "DOCKER_BUILDKIT": "0" if classic else "1"},
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": f"{self.folder}/home{user}",
+                "DOCKER_BUILDKIT": "0" if classic else "1",
+            },
         )
 
     def refused(self, user: int, dockerfile: str, *options: str, text: str = DENIED) -> None:
