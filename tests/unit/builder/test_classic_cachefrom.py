@@ -31,7 +31,7 @@ def test_a_step_in_the_midst_is_made_up(images: Images) -> None:
     assert found and found.parent == base.id and steps(found) == ["step 0", "step 1"]
     assert found.chain_ids == target.chain_ids[:2] and found.config["config"]["Env"] == ["a=b"]
     assert source.find(found, "step 2", {"Cmd": ["x"]}) is target
-    assert target.parent == found.id
+    assert target and target.parent == found.id
 
 
 def test_a_last_step_with_another_config_is_another_image(images: Images) -> None:
