@@ -216,3 +216,15 @@ def test_a_label_is_taken_as_it_is(engine: Engine) -> None:
     assert {key: found[key] for key in ("own", *labels)} == {"own": "1", **labels}
     steps = [line for line in masked(done.text) if line.startswith("Step")]
     assert steps[-1] == "Step 6/6 : LABEL empty=" and 'Step 4/6 : LABEL b c=x $HOME "q"' in steps
+
+
+@pytest.mark.operation(BUILD)
+def test_what_is_told_beside_the_steps(engine: Engine) -> None:
+    dockerfile = f"FROM {engine.image}\nHEALTHCHECK CMD a b\nHEALTHCHECK \\\n\n NONE\nHEALTHCHECK CMD c\n"
+    lines = [line.removeprefix("\x1b[0m") for line in build(engine, dockerfile).lines]
+    first = "".join(lines[: lines.index(next(line for line in lines if line.startswith("Step 1")))])
+    assert first.startswith("\x1b[91m[WARNING]: Empty continuation line found in:")
+    assert "HEALTHCHECK  NONE" in first and "lines will become errors in a future release." in first
+    notes = [line for line in lines if line.startswith("Note")]
+    assert notes == ["Note: overriding previous HEALTHCHECK: [CMD-SHELL a b]"]
+    assert lines[lines.index(notes[0]) - 1] == "Step 3/5 : HEALTHCHECK  NONE"

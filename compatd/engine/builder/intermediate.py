@@ -12,6 +12,7 @@ from compatd.engine.builder import cachekeys, snapshots, steps
 from compatd.engine.builder.classic.cachefrom import CacheFrom
 from compatd.engine.builder.classic.documents import child, config_of
 from compatd.engine.builder.dockerfile import instructions as i
+from compatd.engine.builder.dockerfile.text import show_list
 from compatd.engine.builder.errors import BuildError
 from compatd.engine.builder.planning import Program
 from compatd.engine.builder.progress import StepEvent, Vertex
@@ -79,6 +80,9 @@ class Intermediate:
         if at:
             number = self._numbers.first[stage] + at
             await self._tell("begin", stage, step.instruction.original, number=number)
+        test = (step.before.config.get("Healthcheck") or {}).get("Test") or ["NONE"]
+        if isinstance(step.instruction, i.Healthcheck) and test[0] != "NONE":
+            await self._tell("note", stage, f"overriding previous HEALTHCHECK: {show_list(test)}")
 
     def missing(self, step: Step, error: EngineError) -> EngineError:
         """What is said of an image that cannot be had, and that a step copies from."""

@@ -73,8 +73,8 @@ class StepEvent:
 
     `kind`: "begin" (number, total and text are set: `Step 1/3 : FROM busybox`), "running", "removed" (`id`:
     what the text calls the intermediate container), "cached", "done" (`image` is set: the ID of the image so
-    far), "triggers" (`number` ONBUILD triggers follow: steps without a "begin"). The numbers count all
-    instructions of all stages that are built, in the order of the Dockerfile.
+    far), "triggers" (`number` ONBUILD triggers follow: steps without a "begin"), "note" (`text`). The numbers
+    count all instructions of all stages that are built, in the order of the Dockerfile.
     """
 
     kind: str

@@ -72,6 +72,11 @@ def test_no_dockerfile(text: str, target: str, message: str) -> None:
     assert caught.value.message == message
 
 
+def test_empty_lines_in_between() -> None:
+    found = read("FROM x\nRUN a \\\n\n && b\nRUN c \\\n && d\n")
+    assert found.continued == ("RUN a  && b",)
+
+
 def test_unused_arguments() -> None:
     found = read("ARG a\nFROM x\nARG b=1 c\nFROM y\n", "")
     given = dict.fromkeys(("a", "b", "d", "e", "HTTP_PROXY", "no_proxy"), "1")

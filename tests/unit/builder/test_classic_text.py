@@ -8,7 +8,7 @@ import pytest
 
 from compatd.engine.builder.classic import text as classic
 from compatd.engine.builder.classic.text import Buffer, ClassicText, short
-from compatd.engine.builder.progress import STDERR, STDOUT, Log, Notice, StepEvent
+from compatd.engine.builder.progress import STDERR, STDOUT, Log, StepEvent
 
 IDS = {name: "sha256:" + name * 64 for name in "abcdef"}
 
@@ -177,13 +177,12 @@ def test_pulls_warnings_and_triggers() -> None:
     async def main() -> list[dict[str, Any]]:
         told = Told()
         text = heard(told, aux=False)
-        text.warning(Notice("", "NoEmptyContinuation", "Empty continuation line found in: RUN x"))
-        text.warning(Notice("", "NoEmptyContinuation", "again"))
-        text.warning(Notice("", "StageNameCasing", "no word of it"))
+        await text.warn("careful")
         await text.step(begin(0, 1, "FROM a"))
         await text.pulled({"status": "Pulling fs layer", "id": "abc"})
         await text.step(begin(0, 1, "FROM a"))  # once is enough
         await text.step(StepEvent("triggers", 0, 2, 6))
+        await text.step(StepEvent("note", 0, text="of it"))
         await text.step(done(0, "a"))
         await text.finish()
         return told.messages
@@ -191,8 +190,8 @@ def test_pulls_warnings_and_triggers() -> None:
     messages = asyncio.run(main())
     streams = "".join(one.get("stream", "") for one in messages)
     assert streams.count("Step 1/6") == 1
-    assert "Step 1/6 : FROM a\n# Executing 2 build triggers\n ---> aaaaaaaaaaaa\n" in streams
-    assert streams.count("[WARNING]: Empty continuation line") == 2 and "no word" not in streams
+    assert "Step 1/6 : FROM a\n# Executing 2 build triggers\nNote: of it\n ---> aaaaaaaaaaaa\n" in streams
+    assert "\x1b[91m[WARNING]: careful\n\x1b[0m" in streams and "Note: of it\n" in streams
     assert {"status": "Pulling fs layer", "id": "abc"} in messages
     assert not any("aux" in one for one in messages)
 

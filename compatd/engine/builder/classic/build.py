@@ -175,6 +175,10 @@ async def _told(
     tags: list[Reference],
 ) -> str:
     name = options.dockerfile or DOCKERFILE
+    for instruction in reading.continued:
+        await text.warn(f"Empty continuation line found in: {instruction}")
+    if reading.continued:
+        await text.warn("Empty continuation lines will become errors in a future release.")
     refused = reading.refused
     if refused is not None:
         await _begin(text, reading, refused)

@@ -38,6 +38,7 @@ class Reading:
     steps: tuple[Step, ...]
     arguments: frozenset[str]
     global_arguments: int = 0  # how many of the steps are before the first FROM
+    continued: tuple[str, ...] = ()  # instructions with empty lines in between
 
     @property
     def refused(self) -> int | None:
@@ -57,7 +58,8 @@ class Reading:
 def read(dockerfile: bytes, name: str, target: str, labels: Mapping[str, str]) -> Reading:
     """Linear in the file's size, but long for a large one: off the event loop. Raises InvalidParameter."""
     try:
-        program = typed.program(parser.parse(dockerfile, name))
+        parsed = parser.parse(dockerfile, name)
+        program = typed.program(parsed)
     except DockerfileError as error:
         raise InvalidParameter(error.classic(name)) from None
     stages = list(program.stages)
@@ -80,7 +82,9 @@ def read(dockerfile: bytes, name: str, target: str, labels: Mapping[str, str]) -
             if isinstance(one, i.Arg):
                 arguments |= {pair.key for pair in one.pairs}
     steps += [Step(f"LABEL {key}={labels[key]}", (0, 0), container=True) for key in sorted(labels)]
-    return Reading(tuple(steps), frozenset(arguments), len(program.arguments))
+    ends = set(parsed.empty_continuations)
+    continued = tuple(node.original for node in parsed.nodes if node.lines[1] in ends)
+    return Reading(tuple(steps), frozenset(arguments), len(program.arguments), continued)
 
 
 def _refused(one: i.Instruction, stage: int) -> str:

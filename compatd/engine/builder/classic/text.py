@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compatd.engine.builder.progress import STDERR, Log, Notice, Observer, StepEvent
+from compatd.engine.builder.progress import STDERR, Log, Observer, StepEvent
 
 Json = dict[str, Any]
 Write = Callable[[Json], Awaitable[None]]
@@ -17,7 +17,6 @@ Write = Callable[[Json], Awaitable[None]]
 IN_MEMORY = 256 << 10  # bytes of a stage that waits for its turn; what is more goes to a file
 MAX_WAITING = 16 << 20  # bytes of output of such a stage; what is more is left out, and that is told
 CLIPPED = f"[output clipped, {MAX_WAITING >> 20}MiB are kept of a stage that waits for others]\n"
-_EMPTY_LINES = "Empty continuation lines will become errors in a future release."
 
 
 def short(identifier: str) -> str:
@@ -81,9 +80,6 @@ class ClassicText(Observer):
         self._stages: dict[int, _Stage] = {}
         self._current: _Stage | None = None
         self._lock = asyncio.Lock()
-        self._notices: list[Json] = []
-        self._telling: asyncio.Task[None] | None = None
-        self._warned = False
 
     async def step(self, event: StepEvent) -> None:
         async with self._lock:
@@ -113,13 +109,6 @@ class ClassicText(Observer):
                 decoder = stage.decoders[log.stream] = codecs.getincrementaldecoder("utf-8")("replace")
             await self._output(stage, log.stream, decoder.decode(log.data))
 
-    def warning(self, notice: Notice) -> None:
-        """Of all build checks the classic builder knows this one."""
-        if notice.rule == "NoEmptyContinuation" and not self._warned:
-            self._warned = True
-            for text in (notice.short, _EMPTY_LINES):
-                self._later({"stream": f"\x1b[91m[WARNING]: {text}\n\x1b[0m"})
-
     async def pulled(self, message: Json) -> None:
         """Pulls are told as they are elsewhere."""
         await self.message(message)
@@ -138,10 +127,12 @@ class ClassicText(Observer):
         """A line of the door's own."""
         await self.message({"stream": text})
 
+    async def warn(self, text: str) -> None:
+        """One that is not to be overlooked."""
+        await self.say(f"\x1b[91m[WARNING]: {text}\n\x1b[0m")
+
     async def finish(self, *, failed: bool = False) -> None:
         """Write what still waits; without a failure it is the end of the last stage, too."""
-        if self._telling:
-            await self._telling
         async with self._lock:
             if self._current:
                 await self._end(self._current, failed=failed)
@@ -154,8 +145,6 @@ class ClassicText(Observer):
 
     def close(self) -> None:
         """Let go of what nobody wants any more."""
-        if self._telling:
-            self._telling.cancel()
         for stage in self._stages.values():
             if stage.waiting:
                 stage.waiting.close()
@@ -206,17 +195,6 @@ class ClassicText(Observer):
             await self._output(stage, stream, decoder.decode(b"", final=True))
         stage.decoders.clear()
 
-    def _later(self, message: Json) -> None:
-        self._notices.append(message)
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.ensure_future(self._drain())
-
-    async def _drain(self) -> None:
-        while self._notices:
-            messages, self._notices = self._notices, []
-            for message in messages:
-                await self.message(message)
-
 
 def _removed(container: str) -> str:
     return f" ---> Removed intermediate container {short(container)}\n"
@@ -231,6 +209,8 @@ def _texts(event: StepEvent) -> list[str]:
         return [_removed(event.id)]
     if event.kind == "cached":
         return [" ---> Using cache\n"]
+    if event.kind == "note":
+        return [f"Note: {event.text}\n"]
     if event.kind == "triggers":
         return [f"# Executing {event.number} build trigger", *(["s"] if event.number > 1 else []), "\n"]
     return [f" ---> {short(event.image)}\n"] if event.kind == "done" else []
