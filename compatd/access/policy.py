@@ -259,6 +259,11 @@ class Policy:
         host = {"NetworkMode": mode}
         self._shares(host, ())
         self._refuse(privileges.of_host_config(host, self.limits, self.facts))
+        self._pin(host)
+        network = self.facts.network(mode) if mode else None
+        if network is not None and not network.predefined:
+            host["NetworkMode"] = network.id
+        query["networkmode"] = host["NetworkMode"]  # its commands run later, when another may have the name
 
     def _NetworkCreate(self, request: Request, body: dict[str, Any]) -> None:
         self._refuse(privileges.of_network(body, self.limits))

@@ -2,6 +2,7 @@
 
 from compatd.api.build_options import options
 from compatd.api.image import Progress
+from compatd.engine.builder.buildkit.limits import Peer
 from compatd.engine.builder.classic.build import Body, build
 from compatd.engine.builder.errors import BuildError
 from compatd.engine.engine import Engine
@@ -42,8 +43,9 @@ async def build_cancel(engine: Engine, call: Call) -> Answer:
     wanted = call.query["id"]
     if not wanted:
         raise InvalidParameter("build ID not provided")
-    if not engine.builder.cancel(wanted):
-        engine.buildkit.posted.cancel(wanted)
+    owner = Peer(*call.access).owner
+    if not engine.builder.cancel(wanted, owner):
+        engine.buildkit.posted.cancel(wanted, owner)
     return Empty(200)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from apispec import gojson
 from compatd.api.image import credentials
+from compatd.engine.builder.buildkit.limits import Peer
 from compatd.engine.builder.classic.build import Options
 from compatd.engine.errors import EngineError, InvalidParameter
 from compatd.http import Call
@@ -86,7 +87,7 @@ def options(call: Call) -> Options:
         auth=Credentials(call.header("X-Registry-Config")),
         remove=query["rm"] or query["forcerm"],
         force_remove=query["forcerm"],
-        limits=call.access[0],
+        limits=Peer(*call.access),
     )
 
 

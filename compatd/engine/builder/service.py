@@ -42,7 +42,7 @@ class Builder:
         self.cache = Cache(engine.store, engine.images.index, engine.storage)
         self.contexts = Contexts(engine.storage, engine.runtime, self.cache)
         self.slots = asyncio.Semaphore(_TOGETHER)
-        self._builds: dict[str, asyncio.Task[Any]] = {}
+        self._builds: dict[tuple[str, str], asyncio.Task[Any]] = {}  # by owner, and the ID that it gave
         self._running: set[asyncio.Task[Any]] = set()
         self._ended: set[asyncio.Task[Any]] = set()  # by `cancel`
         self._collecting: asyncio.TimerHandle | None = None
@@ -69,13 +69,15 @@ class Builder:
     async def build(self, request: BuildRequest, observer: Observer, *, build_id: str = "") -> BuildResult:
         """Run a build. Cancelling this ends it: all its steps are killed, and what they made is removed.
 
+        `build_id` is what whoever asks (`request.limits`) may cancel it by.
         Raises DockerfileError, BuildError (a step failed), EngineError and its kin.
         """
         metrics.builds_triggered.add()
         task = asyncio.ensure_future(self._build(request, observer))
         self._running.add(task)
+        key = request.limits.identity if request.limits else "", build_id
         if build_id:
-            self._builds[build_id] = task
+            self._builds[key] = task
         taken = False
         try:
             result = await task
@@ -93,8 +95,8 @@ class Builder:
             if not taken and not task.cancelled() and task.exception() is None:
                 task.result().close()  # a result that nobody takes any more holds no layers
             self._running.discard(task)
-            if self._builds.get(build_id) is task:
-                del self._builds[build_id]
+            if self._builds.get(key) is task:
+                del self._builds[key]
             self._collect_later()
 
     async def _build(self, request: BuildRequest, observer: Observer) -> BuildResult:
@@ -107,13 +109,14 @@ class Builder:
             warnings = [one for run in runs[:1] for one in run.program.plan.linter.warnings]
             return BuildResult(tuple(task.result() for task in tasks), warnings, stack.pop_all())
 
-    def cancel(self, build_id: str) -> bool:
-        """End the build of that ID; whether there was one."""
-        task = self._builds.get(build_id)
-        if task is None:
-            return False
-        self._ended.add(task)
-        return task.cancel()
+    def cancel(self, build_id: str, owner: str | None = None) -> bool:
+        """End the builds of that ID, of an owner or (None) anybody's; whether there was one."""
+        found = [
+            task for (whose, one), task in self._builds.items() if one == build_id and owner in (None, whose)
+        ]
+        self._ended.update(found)
+        cancelled = [task.cancel() for task in found]
+        return any(cancelled)
 
     # The cache ---------------------------------------------------------------------------------------------
 

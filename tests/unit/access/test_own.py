@@ -28,6 +28,15 @@ def test_a_name_is_pinned() -> None:
     path = {"id": "mine"}
     Policy(frozenset({OWN}), ME, World()).check(Request("ContainerStop", path, {}))
     assert path["id"] == IDS["mine"]
+    for given, pinned in (
+        ("container:mine", f"container:{IDS['mine']}"),
+        ("mine", "m" * 64),
+        ("bridge", "bridge"),
+        ("", ""),
+    ):
+        query = {"networkmode": given}
+        Policy(frozenset({OWN}), ME, World()).check(Request("ImageBuild", {}, query))
+        assert query["networkmode"] == pinned
     body = {"HostConfig": {"PidMode": "container:mine", "NetworkMode": "bridge"}}
     Policy(frozenset({OWN}), ME, World()).check(Request("ContainerCreate", {}, {}, body))
     assert body["HostConfig"] == {"PidMode": f"container:{IDS['mine']}", "NetworkMode": "bridge"}

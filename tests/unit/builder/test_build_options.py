@@ -13,6 +13,7 @@ import pytest
 from apispec import OPERATIONS
 from apispec.query import decode_query
 from compatd.api.build_options import Credentials, options, outputs
+from compatd.engine.builder.buildkit.limits import Peer
 from compatd.engine.builder.classic.build import Options
 from compatd.engine.errors import EngineError
 
@@ -27,7 +28,7 @@ def decoded(query: str, header: str = "") -> Options:
 
 def test_defaults() -> None:
     found = decoded("")
-    assert found == Options(dockerfile="", auth=found.auth, limits=frozenset())
+    assert found == Options(dockerfile="", auth=found.auth, limits=Peer())
 
 
 def test_all_of_them() -> None:
@@ -47,7 +48,7 @@ def test_all_of_them() -> None:
             "CpusetMems": "1", "CgroupParent": "/g", "ShmSize": 9,
             "Ulimits": [{"Name": "n", "Hard": 0, "Soft": 1}],
         },
-        auth=found.auth, remove=False, limits=frozenset(),
+        auth=found.auth, remove=False, limits=Peer(),
     )  # fmt: skip
     assert decoded("rm=0&forcerm=1").remove
 

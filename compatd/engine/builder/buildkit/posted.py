@@ -32,6 +32,7 @@ Json = dict[str, Any]
 Write = Callable[[Json], Awaitable[None]]
 Body = Callable[[], AsyncIterator[bytes]]
 
+_Key = tuple[str, str]
 UPLOAD = "upload-request"
 _WAIT = 5.0  # seconds for an upload and its build to find each other
 _MOBY, _IMAGE = "moby", "image"
@@ -49,23 +50,27 @@ class Request:
 
 
 class Posted:
-    """Those that are under way, by the IDs that clients give them."""
+    """Those that are under way, by whose they are and the IDs that clients give them."""
 
     def __init__(self, kit: "BuildKit") -> None:
         self._kit = kit
-        self._running: dict[str, asyncio.Task[Mapping[str, str]]] = {}
-        self._uploads: dict[str, asyncio.Future[tuple[Body, asyncio.Event]]] = {}
+        self._running: dict[_Key, asyncio.Task[Mapping[str, str]]] = {}
+        self._uploads: dict[_Key, asyncio.Future[tuple[Body, asyncio.Event]]] = {}
 
-    def cancel(self, build_id: str) -> bool:
-        """End the build of that ID; whether there was one."""
-        task = self._running.get(build_id)
-        return task.cancel() if task is not None else False
+    def cancel(self, build_id: str, owner: str | None = None) -> bool:
+        """End the builds of that ID, of an owner or (None) anybody's; whether there was one."""
+        found = [
+            task for (whose, one), task in self._running.items() if one == build_id and owner in (None, whose)
+        ]
+        cancelled = [task.cancel() for task in found]
+        return any(cancelled)
 
     async def build(self, request: Request, write: Write) -> None:
         """Build, telling all by `write`. Raises EngineError."""
         build_id = request.options.build_id
         if build_id.startswith(f"{UPLOAD}:"):
-            await self._upload(build_id.removeprefix(f"{UPLOAD}:"), request.body)
+            key = request.peer.identity, build_id.removeprefix(f"{UPLOAD}:")
+            await self._upload(key, request.body)
             return
         async with self._body(request) as body:
             solve = _solve_request(self._kit, request)
@@ -74,9 +79,10 @@ class Posted:
 
     async def _run(self, job: Job, request: Request, write: Write) -> None:
         build_id = request.options.build_id
+        key = request.peer.identity, build_id
         solving = asyncio.ensure_future(self._kit.solve(job))
         if build_id:
-            self._running[build_id] = solving
+            self._running[key] = solving
         try:
             if not request.options.quiet:
                 await self._tell(job, solving, write)
@@ -84,8 +90,8 @@ class Posted:
         finally:
             solving.cancel()
             await asyncio.gather(solving, return_exceptions=True)
-            if self._running.get(build_id) is solving:
-                del self._running[build_id]
+            if self._running.get(key) is solving:
+                del self._running[key]
         kind = job.request.Exporters[0].Type if job.request.Exporters else ""
         if kind in (_MOBY, _IMAGE):
             image = response.get("containerimage.digest", "")
@@ -113,22 +119,22 @@ class Posted:
 
     # contexts as tars
 
-    def _slot(self, build_id: str) -> "asyncio.Future[tuple[Body, asyncio.Event]]":
-        slot = self._uploads.get(build_id)
+    def _slot(self, key: _Key) -> "asyncio.Future[tuple[Body, asyncio.Event]]":
+        slot = self._uploads.get(key)
         if slot is None:
-            slot = self._uploads[build_id] = asyncio.get_running_loop().create_future()
+            slot = self._uploads[key] = asyncio.get_running_loop().create_future()
         return slot
 
-    async def _upload(self, build_id: str, body: Body) -> None:
-        """Lend a request's body to the build that waits for it, until it has read it."""
-        slot, done = self._slot(build_id), asyncio.Event()
+    async def _upload(self, key: _Key, body: Body) -> None:
+        """Lend a request's body to the build of the same owner that waits for it, until it has read it."""
+        slot, done = self._slot(key), asyncio.Event()
         if slot.done():
             raise EngineError("context deadline exceeded")
         slot.set_result((body, done))
         try:
             await done.wait()
         finally:
-            self._uploads.pop(build_id, None)
+            self._uploads.pop(key, None)
 
     @contextlib.asynccontextmanager
     async def _body(self, request: Request) -> AsyncIterator[Body | None]:
@@ -136,14 +142,15 @@ class Posted:
         if options.remote != UPLOAD:
             yield request.body if not options.remote else None
             return
-        slot = self._slot(options.build_id)
+        key = request.peer.identity, options.build_id
+        slot = self._slot(key)
         try:
             async with asyncio.timeout(_WAIT):
                 body, done = await asyncio.shield(slot)
         except TimeoutError:
             raise EngineError("context deadline exceeded") from None
         finally:
-            self._uploads.pop(options.build_id, None)
+            self._uploads.pop(key, None)
         try:
             yield body
         finally:

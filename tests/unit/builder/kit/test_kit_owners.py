@@ -1,14 +1,17 @@
 """With `own`, what somebody else's session lends is out of a build's reach, wherever it is asked for."""
 
-from typing import Any
+import asyncio
+from typing import Any, cast
 
 import pytest
 
 from compatd.config.access import OWN
 from compatd.engine.builder.buildkit.jobs import Job
 from compatd.engine.builder.buildkit.limits import Peer
+from compatd.engine.builder.buildkit.posted import Posted
 from compatd.engine.builder.buildkit.wire import sessions
 from compatd.engine.builder.buildkit.wire.status import Code, GrpcError
+from compatd.engine.builder.service import Builder
 from tests.unit.builder.kit.scene import CONTROL, SESSION, Scene, control, scene
 from tests.unit.builder.kit.test_kit_builds import COPY, by_function, folder
 from tests.unit.builder.wire.ends import run
@@ -81,5 +84,27 @@ def test_what_the_rule_refuses() -> None:
                     await one.client.unary(f"{CONTROL}{name}", request)
                 assert caught.value.code == Code.PERMISSION_DENIED
             assert not one.builder.pruned
+
+    run(play())
+
+
+def test_builds_of_others_are_not_cancelled_by_their_ids() -> None:
+    """An ID is the client's word: who guesses it, or gives the same, neither ends a build nor feeds it."""
+
+    async def play() -> None:
+        builder = Builder.__new__(Builder)
+        posted = Posted(cast(Any, None))
+        for cancel, running in ((builder.cancel, {}), (posted.cancel, posted._running)):
+            tasks = {owner: asyncio.ensure_future(asyncio.sleep(3600)) for owner in ("uid:1", "uid:2")}
+            running.update({(owner, "id"): task for owner, task in tasks.items()})
+            builder._builds, builder._ended = cast(Any, running), set()
+            assert not cancel("id", "uid:3")
+            assert not cancel("other")
+            assert cancel("id", "uid:2")
+            await asyncio.wait([tasks["uid:2"]])
+            assert not tasks["uid:1"].done()
+            assert cancel("id")  # by somebody without limits
+            await asyncio.wait([tasks["uid:1"]])
+        assert posted._slot(("uid:1", "id")) is not posted._slot(("uid:2", "id"))
 
     run(play())
