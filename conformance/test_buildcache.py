@@ -171,7 +171,7 @@ def test_wrong_filters(engine: Engine, filters: dict[str, list[str]], text: str)
 
 @pytest.mark.operation(PRUNE)
 def test_wrong_numbers(engine: Engine) -> None:
-    answer = engine.wire.request("POST", "/build/prune", **{"keep-storage": "1x"})
+    answer = engine.wire.request("POST", "/build/prune", parameters={"keep-storage": "1x"})
     text = (
         'keep-storage is in bytes and expects an integer, got 1x: strconv.Atoi: parsing "1x": invalid syntax'
     )
