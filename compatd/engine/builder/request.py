@@ -66,7 +66,7 @@ class BuildRequest:
     `no_cache` is for all steps, or for the stages named in it. `network` is "default", "host", "none", or, of
     the classic door, a network or `container:X`. `resources` are HostConfig's fields (Memory, CpuShares,
     CgroupParent, Ulimits, ShmSize …). `every_stage`: all stages up to the target, not only what it needs.
-    `limits`: who asks, and how far it may go (a Peer; None: anywhere). `auth`: registry's host → credentials, for bases.
+    `limits`: who asks, and how far it may go (a Peer). `auth`: registry's host → credentials, for bases.
     `ignore` may be a function that gets it: it is called once the bases are known. `definitions`: steps get
     theirs (see `foresight`), and with `skip` stages of which `cache_from` knows all are not built.
     """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from compatd.engine.builder.buildkit import definitions, errors, images, options, results, worker
 from compatd.engine.builder.buildkit.frontend import Frontend
 from compatd.engine.builder.buildkit.inputs import Inputs
-from compatd.engine.builder.buildkit.jobs import Job, Reference, Solved
+from compatd.engine.builder.buildkit.jobs import MAX_SOLVES, Job, Reference, Solved
 from compatd.engine.builder.buildkit.options import FrontendOptions
 from compatd.engine.builder.buildkit.wire.codec import Message
 from compatd.engine.builder.buildkit.wire.messages import proto
@@ -63,6 +63,8 @@ class Bridge:
     async def _solve(self, call: ServerStream) -> Message:
         job = await self._job(call)
         request = await call.request()
+        if len(job.tasks) >= MAX_SOLVES:
+            raise GrpcError(Code.RESOURCE_EXHAUSTED, f"more than {MAX_SOLVES} solves of one build")
         solving = asyncio.ensure_future(self._kept(job, request))
         job.tasks.add(solving)
         solved = await _begun(job, solving, request)

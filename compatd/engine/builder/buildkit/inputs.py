@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _UPLOADED = re.compile(r"https?://buildkit-session/")
 _IGNORE = ".dockerignore"
+_MAX_PARTS = 100
 BODY = "http://compatd-body/context"  # the body of the request that asks for the build
 
 
@@ -189,6 +190,8 @@ class _Progress:
         self._parts: dict[str, tuple[Any, int]] = {}
 
     async def __call__(self, what: str, current: int, total: int) -> None:
+        if what not in self._parts and len(self._parts) >= _MAX_PARTS:
+            return  # a git server may say what it likes, as long as it likes
         part, before = self._parts.get(what) or (self._line.part(what), 0)
         part.add(current - before)
         self._parts[what] = part, current

@@ -21,7 +21,10 @@ from compatd.engine.builder.request import BuildResult, PlatformResult
 
 WAIT = 6.0  # seconds for a build to come, of which somebody asks already
 MAX_ENDED = 50  # builds that are remembered
+MAX_KEPT = 64 << 20  # bytes of them; the last one is remembered in any case
 MAX_JOBS = 100  # at a time, for hostile clients
+_LEAST = 4096  # bytes of the smallest
+MAX_SOLVES = 1000  # that a client's build function may ask for
 
 
 @dataclass(slots=True)
@@ -79,11 +82,21 @@ class Job:
     body: Callable[[], AsyncIterator[bytes]] | None = None  # the context as a tar, for a context of BODY
     pinned: bool = False
     generation: int = 0
+    weight: int = 0
 
     @property
     def session_id(self) -> str:
         """The client's session."""
         return str(self.request.Session)
+
+    def lighten(self) -> None:
+        """Let go of what is of no use after its end; `weight` are the bytes that it takes then, about."""
+        request = self.request
+        request.FrontendInputs, request.Definition, request.Cache, self.body = {}, None, None, None
+        built = sum(len(one.built.config) for one in self.references.values() if one.built is not None)
+        texts = (*self.attributes.items(), *self.response.items())
+        texts_size = sum(len(key) + len(value) for key, value in texts)
+        self.weight = _LEAST + len(request.encode()) + self.status.weight + built + texts_size
 
     @property
     def owner(self) -> str:
@@ -163,6 +176,7 @@ class Jobs:
         await job.close()
         job.status.end()
         self._running.pop(job.ref, None)
+        job.lighten()
         self._ended[job.ref] = job  # also what is in no history: its Status may be asked for only now
         self._forget()
         self._wake()
@@ -222,6 +236,9 @@ class Jobs:
         loose = [ref for ref, job in self._ended.items() if not job.pinned]
         for ref in loose[: max(0, len(loose) - MAX_ENDED)]:
             del self._ended[ref]
+        size = sum(job.weight for job in self._ended.values())
+        while size > MAX_KEPT and len(self._ended) > 1:
+            size -= self._ended.pop(next(iter(self._ended))).weight
 
 
 class _News:

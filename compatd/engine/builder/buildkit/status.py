@@ -17,6 +17,10 @@ from compatd.engine.builder.buildkit.wire.messages import proto, timestamp
 BATCH = 0.1  # seconds between two messages to one client
 MAX_MESSAGE = 1024 * 1024  # of logs; gRPC's clients refuse 4 MiB
 MAX_LOGS = 16 * 1024 * 1024  # what is kept of all steps' output, for those who ask late
+MAX_STATUSES = 4096  # parts of vertices: layers, transfers
+MAX_WARNED = 1024 * 1024  # of warnings, and as much of what they point into: the last ones come without
+MAX_WARNINGS = 1000
+_OBJECT = 1024  # bytes that a message takes at least, however short it is
 _CANCELED = "context canceled"
 _BEFORE = ("[internal] ", "[context ", "importing ")  # lines of what comes before the steps
 
@@ -32,13 +36,13 @@ class _Logs:
 
     def __init__(self) -> None:
         self._kept: deque[Message] = deque()
-        self._size = 0
+        self.size = 0
 
     def add(self, log: Message) -> None:
         self._kept.append(log)
-        self._size += len(log.msg)
-        while self._size > MAX_LOGS:
-            self._size -= len(self._kept.popleft().msg)
+        self.size += len(log.msg) + _OBJECT
+        while self.size > MAX_LOGS:
+            self.size -= len(self._kept.popleft().msg) + _OBJECT
 
     def all(self) -> list[Message]:
         return list(self._kept)
@@ -46,7 +50,7 @@ class _Logs:
     def take(self) -> list[Message]:
         logs = list(self._kept)
         self._kept.clear()
-        self._size = 0
+        self.size = 0
         return logs
 
 
@@ -81,6 +85,7 @@ class StatusLog(progress.Observer):
         self._statuses: dict[tuple[str, str], Message] = {}
         self._logs = _Logs()
         self._warnings: list[Message] = []
+        self._warned = self._pointed = 0
         self._clips: dict[tuple[str, int], Clip] = {}
         self._followers: set[_Pending] = set()
 
@@ -97,6 +102,8 @@ class StatusLog(progress.Observer):
     def status(self, status: progress.Status) -> None:
         """A part of a vertex goes on."""
         message = _status(status)
+        if len(self._statuses) >= MAX_STATUSES and (status.vertex, status.id) not in self._statuses:
+            return
         self._statuses[status.vertex, status.id] = message
         for pending in self._followers:
             pending.statuses[status.vertex, status.id] = message
@@ -123,20 +130,39 @@ class StatusLog(progress.Observer):
         level: int = 1,
         source: Message | None = None,
     ) -> None:
-        """A warning, at lines of the Dockerfile."""
+        """A warning, at lines of the Dockerfile; what is over the limits is left out."""
         message = _WARNING(
             vertex=vertex,
             level=level,
             short=short.encode(),
             detail=[text.encode() for text in detail],
             url=url,
-            info=source or self.source,
             ranges=ranges(lines),
         )
+        self._warned += len(message.encode())
+        if self._warned > MAX_WARNED or len(self._warnings) >= MAX_WARNINGS:
+            return
+        if (info := source or self.source) is not None:
+            size = len(info.data) if source is None else len(source.encode())
+            if self._pointed + size <= MAX_WARNED:
+                message.info = info
+                self._pointed += size
         self._warnings.append(message)
         for pending in self._followers:
             pending.warnings.append(message)
             pending.woken.set()
+
+    @property
+    def weight(self) -> int:
+        """Bytes that all of this takes, about."""
+        source = len(self.source.data) if self.source is not None else 0
+        return (
+            self._logs.size
+            + self._warned
+            + self._pointed
+            + source
+            + (len(self._vertices) + len(self._statuses)) * _OBJECT
+        )
 
     @property
     def ended(self) -> bool:

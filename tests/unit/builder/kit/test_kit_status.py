@@ -3,8 +3,11 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from compatd.engine.builder.buildkit import status
 from compatd.engine.builder.buildkit.clipping import MAX_SIZE, MAX_SPEED, MAX_TAIL, Clip
+from compatd.engine.builder.buildkit.errors import source_info
 from compatd.engine.builder.buildkit.status import StatusLog
 from compatd.engine.builder.progress import Log, Notice, Status, Vertex
 from tests.unit.builder.wire.ends import run
@@ -130,3 +133,42 @@ def test_memory_stays_flat() -> None:
         assert sum(len(one.msg) for r in log.replay() for one in r.logs) <= status.MAX_LOGS
 
     run(scene())
+
+
+def test_many_short_messages_are_bounded_like_long_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message of one byte takes a kilobyte here: who writes bytes one by one filled the memory."""
+    monkeypatch.setattr(status, "MAX_LOGS", 100 << 10)
+
+    async def scene() -> None:
+        log = StatusLog()
+        for number in range(1000):
+            await log.log(Log("sha256:a", 1, b"x", number))
+        kept = [one.timestamp.nanos for r in log.replay() for one in r.logs]
+        assert kept == list(range(1000 - len(kept), 1000)) and 50 < len(kept) <= 100
+
+    run(scene())
+
+
+def test_warnings_do_not_carry_the_file_without_end() -> None:
+    """Each one pointed into a copy of the whole Dockerfile: 2,000 in one of 4 MiB made a message of 8 GiB."""
+    told = StatusLog(source_info("Dockerfile", b"x" * (300 << 10)))
+    for number in range(5000):
+        told.warn("sha256:a", f"warning {number}", ["detail"], "", [(1, 1)])
+    (response,) = told.replay()
+    assert len(response.encode()) < 4 << 20
+    assert len(response.warnings) == status.MAX_WARNINGS
+    assert [one.info is not None for one in response.warnings[:5]] == [True, True, True, False, False]
+    told = StatusLog()
+    for _ in range(10):
+        told.warn("sha256:a", "x" * (300 << 10), [], "", [], 1, source_info("f", b"x" * (2 << 20)))
+    assert sum(len(response.encode()) for response in told.replay()) < 2 << 20
+
+
+def test_parts_of_lines_are_bounded() -> None:
+    log = StatusLog()
+    for number in range(2 * status.MAX_STATUSES):
+        log.status(Status("sha256:a", f"layer {number}", started=1))
+    log.status(Status("sha256:a", "layer 0", current=7, started=1))
+    (response,) = log.replay()
+    assert len(response.statuses) == status.MAX_STATUSES
+    assert any(one.current == 7 for one in response.statuses)
