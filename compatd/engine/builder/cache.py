@@ -93,11 +93,18 @@ class Cache:
         if old is not None:
             self._forget(old)
         self._add(record)
+        if old is not None and old.chain_ids:
+            self._index.release(list(old.chain_ids))
         return record
 
     @contextlib.asynccontextmanager
-    async def alone(self, key: str) -> AsyncIterator[None]:
-        """One at a time for that key: who comes second finds what the first has made."""
+    async def alone(self, key: str, *, wait: bool = True) -> AsyncIterator[None]:
+        """One at a time for that key: who comes second finds what the first has made. Without `wait`: at
+        once.
+        """
+        if not wait:
+            yield
+            return
         lock, waiting = self._locks.setdefault(key, (asyncio.Lock(), [0]))
         waiting[0] += 1
         try:

@@ -296,10 +296,9 @@ class Execution:
     ) -> tuple[str, Record]:
         """The step's key, and what is in the cache of it now."""
         key = await action.key(stand.key)
-        async with self.builder.cache.alone(cachekeys.record_key(key, stand.chain_ids)):
-            found = (
-                None if self.fresh(index) else await self._recalled(key, action.description, stand, sources)
-            )
+        fresh = self.fresh(index)
+        async with self.builder.cache.alone(cachekeys.record_key(key, stand.chain_ids), wait=not fresh):
+            found = None if fresh else await self._recalled(key, action.description, stand, sources)
             vertex.cached = found is not None
             if found is None:
                 made = time.time_ns()

@@ -99,8 +99,9 @@ class Intermediate:
         created_by = action.created_by() if action else step.classic_created_by
         document = {**step.state.image, "config": config_of(step.state.config, stand.image)}
         key = cachekeys.image_key(stand.image or str(self._execution.platform), created_by, document)
-        async with self._builder.cache.alone(key):
-            image = None if self._execution.fresh(stage) else self._cached(key, step, stand, created_by)
+        fresh = self._execution.fresh(stage)
+        async with self._builder.cache.alone(key, wait=not fresh):
+            image = None if fresh else self._cached(key, step, stand, created_by)
             if image:
                 await self._tell("cached", stage)
             else:

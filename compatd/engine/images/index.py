@@ -242,10 +242,14 @@ class Pins:
 
     def __init__(self, counter: Counter[str]) -> None:
         self._counter = counter
+        self._seen: set[str] = set()
         self.chain_ids: list[str] = []
 
     def add(self, chain_id: str) -> None:
-        """Keep that layer; base first, so that removal goes from the top."""
+        """Keep that layer; base first, so that removal goes from the top. Once more is no more."""
+        if chain_id in self._seen:
+            return
+        self._seen.add(chain_id)
         self._counter[chain_id] += 1
         self.chain_ids.append(chain_id)
 

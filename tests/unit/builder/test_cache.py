@@ -79,6 +79,9 @@ def test_a_newer_one_of_the_same_key_takes_its_place(cache: Cache) -> None:
     old = record(cache, "k", "a")
     new = record(cache, "k", "b")
     assert cache.find("k") is new and old.id not in cache.records
+    assert list(cache._index.layers) == list(new.chain_ids), (
+        "what the older one came to is of no use any more"
+    )
 
 
 def test_it_comes_back_with_its_layers(cache: Cache, store: Store, tmp_path: Path) -> None:
@@ -122,6 +125,14 @@ def test_one_builds_while_the_other_waits(cache: Cache) -> None:
 
     asyncio.run(main())
     assert order == ["1 in", "1 out", "2 in", "2 out"] and not cache._locks
+
+
+def test_who_looks_for_nothing_waits_for_nobody(cache: Cache) -> None:
+    async def main() -> None:
+        async with cache.alone("k"), asyncio.timeout(60), cache.alone("k", wait=False):
+            pass
+
+    asyncio.run(main())
 
 
 def test_folders(cache: Cache, store: Store, tmp_path: Path) -> None:
