@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from compatd.engine.builder.buildkit.wire.http2 import Connection
 
-WINDOW = 1 << 20  # bytes that a peer may send before it must be given room
-QUEUE = 1 << 20  # bytes of whole messages that wait before the peer gets no more room
+WINDOW = 4 << 20  # bytes that a peer may send before it must be given room
+QUEUE = 4 << 20  # bytes of whole messages that wait before the peer gets no more room
 UNSENT = 512 << 10  # bytes of a connection unsent before senders wait
 
 NO_ERROR, CANCEL = 0, 8  # RFC 9113, 7
