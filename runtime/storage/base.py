@@ -26,6 +26,7 @@ import secrets
 import struct
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ Work = tuple[str, dict[str, Any]]
 
 SHORT = 26  # hex digits of a chain ID in its link's name: 128 layers' paths stay below 4 KiB
 LAYER_MODE = 0o755
+_REMOVERS = 4  # threads
 BASE = "base"
 # linux/fs.h
 FS_IOC_GETFLAGS = 0x80086601
@@ -72,6 +74,9 @@ class Storage:
         self.tmp = root / "tmp"
         self.blobs = root / "blobs" / "sha256"
         self._removing: list[threading.Thread] = []
+        self._removers = 0  # of those threads, how many still take what is doomed
+        self._doomed: deque[Path] = deque()
+        self._lock = threading.Lock()
 
     def open(self) -> None:
         """Make the folders and remove what a killed daemon left half done.
@@ -295,10 +300,27 @@ class Storage:
         self._discard(doomed)
 
     def _discard(self, path: Path) -> None:
-        thread = threading.Thread(target=remove, args=(str(path),), name="remove", daemon=True)
+        with self._lock:
+            self._doomed.append(path)
+            if self._removers >= _REMOVERS:
+                return
+            self._removers += 1
+        thread = threading.Thread(target=self._remove_all, name="remove", daemon=True)
         self._removing = [other for other in self._removing if other.is_alive()]
         self._removing.append(thread)
         thread.start()
+
+    def _remove_all(self) -> None:
+        while True:
+            with self._lock:
+                if not self._doomed:
+                    self._removers -= 1
+                    return
+                path = self._doomed.popleft()
+            try:
+                remove(str(path))
+            except Exception:
+                log.exception("cannot remove %s", path)
 
     def settle(self, seconds: float | None = None) -> None:
         """Wait, at most so long, until all that was discarded is gone (for tests and an orderly end)."""

@@ -189,9 +189,8 @@ class Cache:
                 self._storage.discard(self.folder(record))
         before = {chain: self._index.layers[chain].size for record in records for chain in record.chain_ids
                   if chain in self._index.layers}  # fmt: skip
-        order = sorted({record.chain_ids for record in records if record.chain_ids}, key=len, reverse=True)
-        for chain_ids in order:
-            self._index.release(list(chain_ids))
+        depths = {chain: at for record in records for at, chain in enumerate(record.chain_ids)}
+        self._index.release(sorted(depths, key=lambda chain: depths[chain]))
         return sum(size for chain, size in before.items() if chain not in self._index.layers)
 
 

@@ -122,6 +122,7 @@ class Usage:
     def removable(self, rule: Rule, match: selectors.Match) -> list[Record]:
         """What may go now: nothing that is in use, or that another record stands on."""
         before = time.time_ns() - rule.unused
+        everything = not any(rule.filters)
         found = []
         for one in self.records:
             if one.id in self._busy or self._children.get(one.id):
@@ -130,7 +131,7 @@ class Usage:
                 continue
             if rule.unused and one.last_used > before:
                 continue
-            if match(self.fields(one)):
+            if everything or match(self.fields(one)):
                 found.append(one)
         return found
 
