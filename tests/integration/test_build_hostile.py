@@ -142,3 +142,14 @@ def test_files_that_are_too_large(daemon: Daemon, dockerfile: str, text: str) ->
         said = str(error)
     assert text in said
     assert grown(daemon, memory) < 3 * MEMORY
+
+
+def test_documents_that_grow_with_every_step(daemon: Daemon) -> None:
+    """Each image has the history of all before it: of 2,000 labels, gigabytes in the daemon's memory."""
+    memory = rss(daemon.pid)
+    labels = "".join(f"LABEL x{number}={'x' * 4000}\n" for number in range(200))
+    *_, last = messages(daemon, f"FROM box\n{labels}")
+    assert "take more than" in last["error"]
+    assert grown(daemon, memory) < 8 * MEMORY
+    deleted = daemon.call("POST", "/images/prune")
+    assert deleted["ImagesDeleted"]

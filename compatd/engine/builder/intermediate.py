@@ -4,6 +4,7 @@ A step is cached when the same step on the same image came to an image that is s
 cache goes with the images. What is compared is the whole config, not the words alone (CVE-2024-24557).
 """
 
+import asyncio
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -24,6 +25,11 @@ from compatd.engine.images.model import Image
 
 if TYPE_CHECKING:
     from compatd.engine.builder.executor import Execution
+
+
+MAX_DOCUMENTS = 16 << 20
+"""Bytes of one build's: each step's image holds the history of all before it, and they are kept in memory."""
+_LONG = 1 << 20  # of them: from then on, each takes too long for the event loop
 
 
 class Numbers:
@@ -48,6 +54,7 @@ class Intermediate:
         self._builder, self._observer = execution.builder, execution.observer
         self._images = execution.builder.engine.images
         self._index = self._images.index
+        self._written = 0
         self._triggers: dict[int, int] = {}  # how many of a stage are still to come
         names = execution.request.cache_images
         self._sources = CacheFrom(self._images, names) if names else None
@@ -94,6 +101,7 @@ class Intermediate:
 
     async def step(self, stage: int, at: int, step: Step, stand: Stand, action: steps.Action | None) -> Stand:
         """Carry out one instruction that was announced."""
+        await asyncio.sleep(0)  # many have nothing to wait for, and each takes its milliseconds
         if action:
             await action.key(stand.key)
         created_by = action.created_by() if action else step.classic_created_by
@@ -147,7 +155,14 @@ class Intermediate:
             chain_ids = (*chain_ids, layer.chain_id) if layer else chain_ids
         if id:
             await self._tell("removed", stage, id=id)
-        image = self._index.create(self._document(stage, step, stand, chain_ids, created_by, id), stand.image)
+        about = stage, step, stand, chain_ids, created_by, id
+        large = self._written > _LONG
+        document = await asyncio.to_thread(self._document, *about) if large else self._document(*about)
+        self._written += len(document)
+        if self._written > MAX_DOCUMENTS:
+            text = f"the configurations of the images of all steps take more than {MAX_DOCUMENTS >> 20} MiB"
+            raise BuildError(f"{text}: use BuildKit, or fewer instructions")
+        image = self._index.create(document, stand.image)
         self._images.emit(image, "create", image.id)
         return image
 

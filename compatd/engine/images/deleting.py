@@ -112,11 +112,17 @@ class Deleter:
             raise Conflict(conflict[0])
 
     def _remove(self, image: Image, *, force: bool, prune: bool, quiet: bool) -> None:
+        parent = self._remove_one(image, force=force, quiet=quiet)
+        while prune and parent:  # a build of a thousand steps has as many parents
+            parent = self._remove_one(parent, force=False, quiet=True)
+
+    def _remove_one(self, image: Image, *, force: bool, quiet: bool) -> Image | None:
+        """What it was built on, when it is gone and that is here."""
         conflict = self._conflict(image, references=not force, stopped=not force)
         if conflict:
             dangling = not image.references and not self._index.children(image.id)
             if quiet and (not dangling or conflict[1]):
-                return
+                return None
             raise Conflict(conflict[0])
         parent = self._index.images.get(image.parent)
         self._unname_all(image)
@@ -124,8 +130,7 @@ class Deleter:
         self._emit(image, "delete", image.id)
         self.records.append({"Deleted": image.id})
         self.records += [{"Deleted": chain} for chain in chains]
-        if prune and parent:
-            self._remove(parent, force=False, prune=True, quiet=True)
+        return parent
 
 
 def prune(index: Index, deleter: Callable[[], Deleter], chosen: list[Image]) -> dict[str, Any]:

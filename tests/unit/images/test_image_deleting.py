@@ -111,6 +111,15 @@ def test_an_image_that_others_are_built_on_stays(images: Images) -> None:
     assert {"Deleted": base.id} in records
 
 
+def test_a_thousand_parents_go_along(images: Images) -> None:
+    """So many does a build of a thousand instructions make; Python's stack is not as deep."""
+    parent, count = "", 1100
+    for number in range(count):
+        parent = add_image(images, layers=0, parent=parent, Labels={"n": str(number)}).id
+    records = images.delete(parent)
+    assert len(records) == count and not images.index.images
+
+
 def test_noprune_leaves_the_parents(images: Images) -> None:
     base = add_image(images, layers=1)
     add_image(images, layers=2, names=("child",), parent=base.id)
