@@ -64,12 +64,10 @@ def _mount(one: ResolvedMount, content: str) -> list[Any]:
 
 
 def transfer_key(parent: str, step: Step, content: str) -> str:
-    """Of a COPY or ADD; `content` is the digest of all that it takes. With `link` the parent counts for
-    nothing.
-    """
+    """Of a COPY or ADD; `content` is the digest of all that it takes."""
     one: Any = step.instruction
     return digest(
-        step.kind, "" if one.link else parent, list(one.sources), step.destination, one.chown, one.chmod,
+        step.kind, parent, list(one.sources), step.destination, one.chown, one.chmod,
         one.link, list(one.exclude), getattr(one, "parents", False), getattr(one, "unpack", None),
         getattr(one, "keep_git_dir", None), getattr(one, "checksum", ""), content,
     )  # fmt: skip
