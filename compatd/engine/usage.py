@@ -68,7 +68,9 @@ class Usage:
 
     async def _count_images(self) -> Json:
         images = self._images.list({}, shared_size=True)
-        total = sum(layer.size for layer in self._images.index.layers.values())
+        index, cached = self._images.index, set(self._builder.cache.held())
+        cached.difference_update(*(image.chain_ids for image in index.images.values()))
+        total = sum(layer.size for chain_id, layer in index.layers.items() if chain_id not in cached)
         unused = sum(image["Size"] - image["SharedSize"] for image in images if not image["Containers"])
         active = sum(1 for image in images if image["Containers"])
         answer: Json = {"ImageUsage": _usage(active, images, total, unused), "Images": images}

@@ -18,7 +18,9 @@ Json = dict[str, Any]
 
 class Images:
     def __init__(self) -> None:
-        self.index = SimpleNamespace(layers={"a": SimpleNamespace(size=100), "b": SimpleNamespace(size=20)})
+        layers = {name: SimpleNamespace(size=size) for name, size in (("a", 100), ("b", 20), ("c", 7))}
+        images = {"1": SimpleNamespace(chain_ids=["a"])}  # `b` is below a container, `c` only in the cache
+        self.index = SimpleNamespace(layers=layers, images=images)
 
     def list(self, filters: Json, *, shared_size: bool) -> list[Json]:
         assert shared_size
@@ -43,6 +45,8 @@ class Containers:
 
 
 class Builder:
+    cache = SimpleNamespace(held=lambda: ["a", "c"])
+
     def disk_usage(self) -> list[Json]:
         return [
             {"ID": "1", "InUse": True, "Shared": False, "Size": 5},
