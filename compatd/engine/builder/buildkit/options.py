@@ -104,7 +104,8 @@ def truth(text: str) -> bool | None:
 
 
 def _with_prefix(given: Mapping[str, str], prefix: str) -> dict[str, str]:
-    return {name[len(prefix) :]: value for name, value in given.items() if name.startswith(prefix)}
+    """Those of a kind, sorted: Go sends maps in any order, and an image's digest shows its labels' order."""
+    return {name[len(prefix) :]: given[name] for name in sorted(given) if name.startswith(prefix)}
 
 
 def _attestations(given: Mapping[str, str]) -> dict[str, str]:

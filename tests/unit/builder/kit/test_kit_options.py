@@ -94,3 +94,7 @@ def test_what_cannot_be(given: dict[str, str], text: str) -> None:
 def test_attestations_of_the_build_s_arguments() -> None:
     found = parse({"attest:SBOM": "", "build-arg:BUILDKIT_ATTEST_PROVENANCE": "mode=max"})
     assert found.attestations == {"sbom": "", "provenance": "mode=max"}
+
+
+def test_labels_have_one_order_whatever_order_they_came_in() -> None:
+    assert list(parse({"label:b": "1", "label:a": "2", "label:c": "3"}).labels) == ["a", "b", "c"]
