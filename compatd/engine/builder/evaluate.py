@@ -79,7 +79,9 @@ class _Evaluation:
     def step(self, planned: Planned) -> Step:
         linter = self.plan.linter.with_comments(planned.instruction.comments)
         one = planned.instruction.expanded(self._word(planned.instruction, linter, self.plan.lexer))
-        one = one.expanded_raw(self._word(planned.instruction, linter, Lexer(keep_quotes=True)))
+        one = one.expanded_raw(
+            self._word(planned.instruction, linter, replace(self.plan.lexer, escape="\\", keep_quotes=True))
+        )
         before = self.state
         image = {**before.image, "config": dict(before.config)}
         self.state = replace(before, image=image, variables=dict(before.variables))
@@ -146,7 +148,7 @@ class _Evaluation:
         if one.shell:
             args = [*self._shell(before), " ".join(args)]
         secrets = {mount.env: "****" for mount in one.mounts if mount.type == "secret" and mount.env}
-        lexer = Lexer(self.plan.lexer.escape, raw_quotes=True, keep_unset=True)
+        lexer = replace(self.plan.lexer, raw_quotes=True, keep_unset=True)
         title = self._title(self._shown(shown, lexer, before.variables | secrets), planned.triggered)
         given = {pair.key: before.variables.get(pair.key, pair.value or "") for pair in before.args}
         env = {entry.partition("=")[0] for entry in before.config.get("Env") or ()}

@@ -220,6 +220,15 @@ def test_values_that_grow_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         body("ENV a=" + "x" * 6_000 + "\n" + "USER $a$a$a$a$a$a$a$a$a$a\n" * 20)
 
 
+@pytest.mark.parametrize("word", ["${a//x/}", "${a%%x*}", "${a#x*}"])
+def test_patterns_that_come_to_nothing_are_bounded(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`${a//x/}` of four megabytes is empty, and takes seconds: so a Dockerfile held a thread for hours."""
+    monkeypatch.setattr("compatd.engine.builder.dockerfile.expand.MAX_WORK", 1 << 20)
+    with pytest.raises(DockerfileError, match="takes too long"):
+        body("ENV a=" + "x" * 400 + "\n" + f"ENV c={word * 5}\n" * 10)
+    body("ENV a=" + "x" * 400 + "\n" + f"ENV c={word * 5}\n" * 5)
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [

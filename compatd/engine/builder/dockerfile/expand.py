@@ -14,9 +14,26 @@ from compatd.engine.builder.dockerfile.text import SPACE, quote
 
 MAX_DEPTH = 64
 MAX_LENGTH = 4 << 20
+MAX_WORK = (
+    64 << 20
+)  # characters that all words of one Dockerfile come to; one that a pattern reads counts for
+_PATTERN = 64  # as many
 
 _SPECIAL = "@*#?-$!0"
 _TEMPLATE = re.compile(r"\$(\$|\{(\w+)\}|\w+)")
+
+
+@dataclass(slots=True)
+class Budget:
+    """What may still be done for one Dockerfile: a pattern may walk through megabytes and come to nothing."""
+
+    left: int = field(default_factory=lambda: MAX_WORK)
+
+    def spend(self, work: int) -> None:
+        """Raises DockerfileError when that is too much."""
+        self.left -= work
+        if self.left < 0:
+            raise DockerfileError("expanding the variables takes too long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +41,7 @@ class Lexer:
     """How words are read. `escape` is the escape character.
 
     raw_quotes, raw_escapes: quotes and escapes stay in the result. keep_quotes: quotes mean nothing.
-    keep_unset: `$x` stays as it is where x is not set.
+    keep_unset: `$x` stays as it is where x is not set. budget: of all lexers of a Dockerfile together.
     """
 
     escape: str = "\\"
@@ -32,6 +49,7 @@ class Lexer:
     raw_escapes: bool = False
     keep_quotes: bool = False
     keep_unset: bool = False
+    budget: Budget = field(default_factory=Budget, compare=False, repr=False)
 
     def word(self, text: str, variables: Mapping[str, str]) -> "Expanded":
         """All of `text` as one word. Raises DockerfileError."""
@@ -129,6 +147,7 @@ class _Reader:
 
     def grown(self, text: str) -> None:
         self.length += len(text)
+        self.lexer.budget.spend(len(text))
         if self.length > MAX_LENGTH:
             raise DockerfileError(f"value is longer than {MAX_LENGTH} characters after substitution")
 
@@ -218,6 +237,7 @@ class _Reader:
                 raise DockerfileError(f"{name}: {why}")
             return value or ""
         longest = word.startswith(kind)
+        self.lexer.budget.spend(len(value or "") * _PATTERN)
         pattern = _pattern(word[1:] if longest else word)
         trim = pattern.trim_prefix if kind == "#" else pattern.trim_suffix
         return trim(value or "", longest=longest)
@@ -233,6 +253,7 @@ class _Reader:
             return f"${{{name}/{pattern}/{text}}}"
         if every:  # there, `$` in the replacement names groups of the match, of which there are none
             text = _TEMPLATE.sub(lambda match: "$" if match[1] == "$" else "", text)
+        self.lexer.budget.spend(len(value or "") * _PATTERN)
         return _pattern(pattern).replace(value or "", text, every=every)
 
     def rest(self, stop: str, raw_escapes: bool, missing: str, end: str = "'") -> str:
