@@ -89,6 +89,12 @@ def test_the_records_of_a_build(engine: Engine, cached: Cached) -> None:
         assert not one["InUse"] and one["UsageCount"] >= 1
         assert began - 5 < moment(one["CreatedAt"]) <= moment(one["LastUsedAt"]) < time.time() + 5
     assert run["Shared"] and copy["Shared"], "the image has these layers, too"
+    sources = engine.wire.get("/system/df", version="1.41")["BuildCache"]
+    (last_used,) = sorted(
+        (one for one in sources if one["Description"] == "local source for context" and one["Size"] >= 2000),
+        key=lambda one: one["LastUsedAt"],
+    )[-1:]
+    assert (last_used["Size"], last_used["Type"]) == (2000, "source.local")
 
 
 def moment(text: str) -> float:

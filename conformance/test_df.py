@@ -42,8 +42,11 @@ def test_as_all_versions_up_to_51_have_it(engine: Engine) -> None:
 
 @pytest.mark.operation(USAGE)
 def test_sizes_in_older_answers(engine: Engine) -> None:
-    image = engine.wire.get("/system/df", version="1.41")["Images"][0]
+    found = engine.wire.get("/system/df", version="1.41")
+    image, records = found["Images"][0], found["BuildCache"] or ()
     assert image["VirtualSize"] == image["Size"]
+    assert found["BuilderSize"] == sum(record["Size"] for record in records)
+    assert not any("Parents" in record for record in records)
 
 
 @pytest.mark.operation(USAGE)

@@ -6,7 +6,7 @@ from apispec.types import common, image
 CacheRecord = Struct(
     "build.CacheRecord",
     ID=String,
-    Parents=Field(ListOf(String), nullable=True),
+    Parents=Field(ListOf(String), since="1.42", nullable=True),
     Type=Enum("internal", "frontend", "source.local", "source.git.checkout", "exec.cachemount", "regular"),
     Description=String,
     InUse=Bool,

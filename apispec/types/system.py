@@ -86,6 +86,11 @@ ContainerItem = Struct(
 
 ImageItem = Struct("image.Summary", image.Summary, Descriptor=common.Descriptor)
 
+
+def _builder_size(usage: dict[str, Any]) -> Any:
+    return sum(record["Size"] for record in usage.get("BuildCache") or ())
+
+
 DiskUsage = Struct(
     "system.DiskUsage",
     ImageUsage=Field(image.DiskUsage, since="1.52"),
@@ -97,4 +102,5 @@ DiskUsage = Struct(
     Containers=ListOf(ContainerItem),
     Volumes=ListOf(volume.Volume),
     BuildCache=ListOf(build.CacheRecord),
+    BuilderSize=Field(Int64, until="1.41", older=_builder_size),
 )

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from compatd.engine.builder.records import Record
+from compatd.engine.builder.records import LOCAL, Record
 from compatd.engine.foldersize import folder_size
 from compatd.engine.images.index import Index
 from runtime.storage.base import Storage, spread
@@ -153,7 +153,8 @@ class Cache:
         """It is not in use any more; what is in it is counted."""
         record.users -= 1
         if record.users == 0 and record.id in self.records:
-            size = await asyncio.to_thread(_size, self.folder(record))
+            folder = self.folder(record)
+            size = await asyncio.to_thread(_size, folder / "data" if record.type == LOCAL else folder)
             record.size, record.last_used = size, time.time_ns()
             if record.id in self.records:
                 self._store.build_cache.put(record.id, record.document())
