@@ -140,3 +140,29 @@ def test_hostile_inline_caches() -> None:
         b'[{"digest":"sha256:x","layers":[{"layer":0}]},{"digest":5,"layers":[{"layer":-1}]},{"layers":[{}]}]'
     )
     assert cachemodel.decode_inline(data, COPY.layers) == {}
+
+
+def test_long_chains_again_and_again_are_refused() -> None:
+    """16 MiB of JSON came to gigabytes: each of its records had a list of a thousand layers of its own."""
+    count = 999
+    layers = [{"blob": layer(number).digest, "parent": number - 1} for number in range(count)]
+    blobs = {layer(number).digest: layer(number) for number in range(count)}
+    records = [{"digest": key(str(number)), "layers": [{"layer": number % count}]} for number in range(3000)]
+    data = json.dumps({"layers": layers, "records": records}).encode()
+    with pytest.raises(EngineError, match="chains of layers are too long"):
+        cachemodel.decode(data, blobs)
+    records = [{"digest": key(str(number)), "layers": [{"layer": count - 1}]} for number in range(3000)]
+    found = cachemodel.decode(json.dumps({"layers": layers, "records": records}).encode(), blobs)
+    assert len(found) == 3000 and len({id(one.layers) for one in found.values()}) == 1
+    inline = cachemodel.decode_inline(json.dumps(records).encode(), list(blobs.values()))
+    assert len({id(one.layers) for one in inline.values()}) == 1
+
+
+def test_inputs_are_read_once_for_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for each of its results: megabytes of either took hours."""
+    calls, read = [], cachemodel._inputs
+    monkeypatch.setattr(cachemodel, "_inputs", lambda *given: calls.append(1) or read(*given))
+    record = {"digest": key("a"), "layers": [{"layer": 0}] * 50, "inputs": [[{"link": 0}]] * 50}
+    document = {"layers": [{"blob": layer(1).digest, "parent": -1}], "records": [record]}
+    found = cachemodel.decode(json.dumps(document).encode(), {layer(1).digest: layer(1)})
+    assert len(found[key("a")].parents) == 50 and len(calls) == 1

@@ -22,6 +22,8 @@ CONFIG = "application/vnd.buildkit.cacheconfig.v0"
 DIFF_ID, CREATED = "containerd.io/uncompressed", "buildkit/createdat"
 MAX_RECORDS = 1 << 17
 _MAX_LAYERS = 1000
+_MAX_LINKS = 1 << 17
+"""Layers of all results' chains, each chain once: a few bytes of JSON may say a long one again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +114,22 @@ def decode(data: bytes, blobs: Mapping[str, Descriptor]) -> dict[str, Record]:
     document = _json(data)
     layers, records = _list(document, "layers"), _list(document, "records")
     found: dict[str, Record] = {}
+    chains: dict[Any, tuple[Descriptor, ...]] = {}
+    links = 0
     for item in records:
+        inputs = _inputs(records, item)
         for result in _list(item, "layers"):
-            chain = _chain(layers, result.get("layer"), blobs)
+            at = result.get("layer")
+            if not isinstance(at, int):
+                raise EngineError(f"invalid layer index {at}")
+            chain = chains.get(at)
+            if chain is None:
+                chain = chains[at] = _chain(layers, at, blobs)
+                links += 1 + len(chain)
+                if links > _MAX_LINKS:
+                    raise EngineError("invalid build cache: its chains of layers are too long")
             if chain:
-                _add(found, records, item, result, chain)
+                _add(found, item, inputs, result, chain)
     return found
 
 
@@ -124,16 +137,22 @@ def decode_inline(data: bytes, layers: Sequence[Descriptor]) -> dict[str, Record
     """The same of an image's own records; `layers` are all of the image's. Raises EngineError."""
     found: dict[str, Record] = {}
     records = _list({"records": _json(data)}, "records")
+    chains = [tuple(layers[: at + 1]) for at in range(min(len(layers), _MAX_LAYERS))]
     for item in records:
+        inputs = _inputs(records, item)
         for result in _list(item, "layers"):
             at = result.get("layer")
-            if isinstance(at, int) and 0 <= at < len(layers):
-                _add(found, records, item, result, tuple(layers[: at + 1]))
+            if isinstance(at, int) and 0 <= at < len(chains):
+                _add(found, item, inputs, result, chains[at])
     return found
 
 
 def _add(
-    found: dict[str, Record], records: list[Json], item: Json, result: Json, chain: tuple[Descriptor, ...]
+    found: dict[str, Record],
+    item: Json,
+    inputs: tuple[str, ...],
+    result: Json,
+    chain: tuple[Descriptor, ...],
 ) -> None:
     digest = item.get("digest")
     if isinstance(digest, str) and is_digest(digest):
@@ -141,7 +160,7 @@ def _add(
             created = timestamps.from_rfc3339(str(result.get("createdAt")))
         except ValueError:
             created = 0
-        found[digest] = Record(digest, _inputs(records, item), chain, created)
+        found[digest] = Record(digest, inputs, chain, created)
 
 
 def _inputs(records: list[Json], item: Json) -> tuple[str, ...]:
