@@ -27,6 +27,8 @@ async def clone(
     """The repository's files. Raises EngineError with git's own words in it."""
     if ref.ref.startswith("-"):
         raise EngineError(f'invalid git ref "{ref.ref}"')
+    if ref.remote.startswith("-"):
+        raise EngineError(f'invalid git remote "{ref.remote}"')
     context = contexts.empty()
     keep = ref.keep_git_dir if ref.keep_git_dir is not None else keep_git_dir
     header = auth_header or (_basic(auth_token) if auth_token else "")
