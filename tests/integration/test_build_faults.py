@@ -141,7 +141,9 @@ def small(request: pytest.FixtureRequest) -> Iterator[Daemon]:
 
 def test_a_full_disk(small: Daemon) -> None:
     for version in (1, 2):
-        full = build(small, tar_of("FROM box:latest\nRUN dd if=/dev/zero of=/x bs=1M count=48\n"), version=version)
+        full = build(
+            small, tar_of("FROM box:latest\nRUN dd if=/dev/zero of=/x bs=1M count=48\n"), version=version
+        )
         assert "exit code: 1" in full.error or "non-zero code: 1" in full.error
         assert b"No space left on device" in full.told
         wait_until(lambda: not leftovers(small), "the snapshot to go")

@@ -43,7 +43,7 @@ def receive(root: Path, *packets: bytes) -> tuple[Any, list[bytes]]:
         for one in packets:
             await receiver.feed(one)
         await receiver.end()
-        sent = [one async for one in receiver.packets()]
+        sent = [one async for some in receiver.packets() for one in some]
         context = await receiver.context()
         await receiver.close()
         return context, sent
@@ -120,8 +120,8 @@ def test_a_worker_takes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to
         def __init__(self) -> None:
             self.heard: list[bytes] = []
 
-        async def feed(self, one: bytes) -> None:
-            self.heard.append(one)
+        async def feed(self, *packets: bytes) -> None:
+            self.heard += packets
 
         async def end(self) -> None:
             self.heard.append(b"end")
