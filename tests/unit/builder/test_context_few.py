@@ -127,7 +127,7 @@ def test_a_worker_takes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to
             self.heard.append(b"end")
 
         async def packets(self) -> Any:
-            yield b"from the worker"
+            yield [b"from the worker"]
 
         async def context(self) -> str:
             return "of the worker"
