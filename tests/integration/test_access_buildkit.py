@@ -1,5 +1,6 @@
 """Access rules and BuildKit: limited callers build, and get nothing more of the machine by it."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.daemon import Daemon, running_daemon
+from tests.integration.daemon import Daemon, running_daemon, wait_until
 
 pytestmark = pytest.mark.root
 
@@ -24,6 +25,7 @@ class Callers:
 
     def __init__(self, daemon: Daemon, folder: Path) -> None:
         self.daemon, self.folder = daemon, folder
+        self.numbers = itertools.count()
 
     def build(
         self,
@@ -34,17 +36,34 @@ class Callers:
         classic: bool = False,
     ) -> subprocess.CompletedProcess[str]:
         """The Dockerfile in an empty context."""
-        return subprocess.run(
+        client = self.begin(user, dockerfile, *options, command=command, classic=classic)
+        try:
+            output, error = client.communicate(timeout=120)
+        finally:
+            client.kill()
+        return subprocess.CompletedProcess(client.args, client.returncode, output, error)
+
+    def begin(
+        self,
+        user: int,
+        dockerfile: str,
+        *options: str,
+        command: tuple[str, ...] = ("build",),
+        classic: bool = False,
+    ) -> subprocess.Popen[str]:
+        """The same, under way."""
+        file = self.folder / f"Dockerfile{next(self.numbers)}"
+        file.write_text(dockerfile)
+        return subprocess.Popen(
             [
                 *(CLI, "-H", f"unix://{self.folder}/all.sock", *command, *options),
                 *(() if classic else ("--progress=plain",)),
-                *("-f", "-", str(self.folder / "context")),
+                *("-f", str(file), str(self.folder / "context")),
             ],
-            input=dockerfile,
-            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=120,
-            check=False,
             user=user,
             group=user,
             extra_groups=[52000],
@@ -132,3 +151,28 @@ def test_triggers_by_the_classic_door(callers: Callers, flag: str) -> None:
     done = callers.build(ANN, dockerfile, classic=True)
     assert done.returncode != 0, done.stdout
     assert "option requires BuildKit" in done.stderr, done.stderr
+
+
+def test_nobody_waits_for_a_step_of_somebody_else(callers: Callers) -> None:
+    """The same step is done once, but not for others: it may be stuck, and everybody's with it."""
+    secret = callers.folder / "secret"
+    secret.write_text("x")
+    mount = "--mount=type=secret,id=s,mode=0444"
+    dockerfile = f"FROM box\nRUN {mount} if [ -e /run/secrets/s ]; then sleep 1000; fi\n"
+    stuck = callers.begin(ANN, dockerfile, "--secret", f"id=s,src={secret}")
+    try:
+        wait_until(lambda: any(map(sleeping, callers.daemon.processes())), "the step that is stuck")
+        done = callers.build(0, dockerfile)
+        assert done.returncode == 0, done.stderr
+        assert stuck.poll() is None
+    finally:
+        stuck.terminate()
+        stuck.communicate(timeout=60)
+    wait_until(lambda: not any(map(sleeping, callers.daemon.processes())), "its end")
+
+
+def sleeping(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"sleep\x001000\x00")
+    except OSError:
+        return False

@@ -5,6 +5,7 @@ out.
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -286,7 +287,7 @@ class Execution:
         key = await self._foresight.key(definition) if self.request.skip else ""
         if not key:
             return definition, None
-        async with self.builder.cache.alone(cachekeys.record_key(key, stand.chain_ids)):
+        async with self._alone(key, stand):
             action = steps.make(self.builder, self.request, step, (), stand.chain_ids)
             record = await self._recalled(key, action.description, stand, [])
         return definition, (key, record) if record else None
@@ -297,7 +298,7 @@ class Execution:
         """The step's key, and what is in the cache of it now."""
         key = await action.key(stand.key)
         fresh = self.fresh(index)
-        async with self.builder.cache.alone(cachekeys.record_key(key, stand.chain_ids), wait=not fresh):
+        async with self._alone(key, stand, wait=not fresh):
             found = None if fresh else await self._recalled(key, action.description, stand, sources)
             vertex.cached = found is not None
             if found is None:
@@ -306,6 +307,11 @@ class Execution:
                 assert layer is not None
                 found = self._put(key, action.description, stand, sources, layer, made)
             return key, found
+
+    def _alone(self, key: str, stand: Stand, *, wait: bool = True) -> AbstractAsyncContextManager[None]:
+        """One at a time of an owner's: others' may be stuck."""
+        record = cachekeys.record_key(key, stand.chain_ids)
+        return self.builder.cache.alone(f"{record} {self.request.owner}", wait=wait)
 
     async def _recalled(
         self, key: str, description: str, stand: Stand, sources: list[Stand]
@@ -363,7 +369,7 @@ class Execution:
             await self.board.log(vertex, stream, data)
 
         snapshots = self.builder.snapshots
-        async with self.builder.slots:
+        async with self.builder.slots(self.request.owner):
             snapshot = await snapshots.create(stand.chain_ids)
             try:
                 await action.do(snapshot, output)

@@ -108,7 +108,7 @@ class Intermediate:
         document = {**step.state.image, "config": config_of(step.state.config, stand.image)}
         key = cachekeys.image_key(stand.image or str(self._execution.platform), created_by, document)
         fresh = self._execution.fresh(stage)
-        async with self._builder.cache.alone(key, wait=not fresh):
+        async with self._builder.cache.alone(f"{key} {self._execution.request.owner}", wait=not fresh):
             image = None if fresh else self._cached(key, step, stand, created_by)
             if image:
                 await self._tell("cached", stage)

@@ -99,6 +99,11 @@ class BuildRequest:
     limits: Any = None
     check_only: bool = False  # stop behind the build checks
 
+    @property
+    def owner(self) -> str:
+        """Whose build it is; "" where nobody asks."""
+        return self.limits.identity if self.limits else ""
+
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ Json = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 _COLLECT, _COLLECT_AGAIN = 1.0, 60.0  # seconds after a build, and at least between two collections
-_TOGETHER = 16  # steps that run at a time, whoever asked for them
+_TOGETHER = 16  # steps of one owner that run at a time
 
 
 class Builder:
@@ -41,7 +42,7 @@ class Builder:
         self.snapshots = Snapshots(engine.images, engine.storage, engine.runtime)
         self.cache = Cache(engine.store, engine.images.index, engine.storage)
         self.contexts = Contexts(engine.storage, engine.runtime, self.cache)
-        self.slots = asyncio.Semaphore(_TOGETHER)
+        self._slots: weakref.WeakValueDictionary[str, asyncio.Semaphore] = weakref.WeakValueDictionary()
         self._builds: dict[tuple[str, str], asyncio.Task[Any]] = {}  # by owner, and the ID that it gave
         self._running: set[asyncio.Task[Any]] = set()
         self._ended: set[asyncio.Task[Any]] = set()  # by `cancel`
@@ -75,7 +76,7 @@ class Builder:
         metrics.builds_triggered.add()
         task = asyncio.ensure_future(self._build(request, observer))
         self._running.add(task)
-        key = request.limits.identity if request.limits else "", build_id
+        key = request.owner, build_id
         if build_id:
             self._builds[key] = task
         taken = False
@@ -108,6 +109,10 @@ class Builder:
             await together(tasks)
             warnings = [one for run in runs[:1] for one in run.program.plan.linter.warnings]
             return BuildResult(tuple(task.result() for task in tasks), warnings, stack.pop_all())
+
+    def slots(self, owner: str) -> asyncio.Semaphore:
+        """What steps run under: nobody's wait for those of others, which may never end."""
+        return self._slots.setdefault(owner, asyncio.Semaphore(_TOGETHER))
 
     def cancel(self, build_id: str, owner: str | None = None) -> bool:
         """End the builds of that ID, of an owner or (None) anybody's; whether there was one."""
