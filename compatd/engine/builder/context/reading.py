@@ -12,10 +12,13 @@ _LOCATE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 
 
 def read(folder: Path, path: str) -> bytes:
-    """A file's content. Raises NotFound, EngineError (no file, too large)."""
+    """A file's content. Raises NotFound, EngineError (no file, too large).
+
+    Nothing but a file is opened: opening a device is enough to start a watchdog, or to rewind a tape.
+    """
     root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fd = syscalls.openat2(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, _LOCATE)
+        fd = syscalls.openat2(root, path, syscalls.O_PATH | os.O_CLOEXEC, _LOCATE)
     except (FileNotFoundError, NotADirectoryError) as error:
         reason = os.strerror(error.errno or 0).lower()
         raise NotFound(f"open {path}: {reason}") from None
@@ -23,11 +26,13 @@ def read(folder: Path, path: str) -> bytes:
         raise EngineError(f"open {path}: {os.strerror(error.errno or 0).lower()}") from None
     finally:
         os.close(root)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise EngineError(f"read {path}: is a directory")
+        with open(f"/proc/self/fd/{fd}", "rb") as file:
+            data = file.read(MAX_FILE + 1)
+    finally:
         os.close(fd)
-        raise EngineError(f"read {path}: is a directory")
-    with open(fd, "rb") as file:
-        data = file.read(MAX_FILE + 1)
     if len(data) > MAX_FILE:
         raise EngineError(f"{path} is larger than {MAX_FILE} bytes")
     return data
