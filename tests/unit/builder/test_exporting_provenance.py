@@ -70,6 +70,22 @@ def test_a_remote_context_is_a_material() -> None:
     assert fetched["metadata"]["completeness"]["materials"] is False
 
 
+def test_cve_2023_26054_no_credentials_of_urls() -> None:
+    """What is pushed with an image is read by everybody."""
+    url = "https://me:secret@x/y.git#main"
+    frontend = {"context": url, "context:other": "https://secret@x/z.git", "vcs:source": url}
+    what = provenance.wanted({"provenance": "mode=max"})
+    assert what
+    invocation = Invocation(ref="r", frontend=frontend, dockerfile=b"", started=1, materials=[(url, {})])
+    found = provenance.predicate(what, invocation, result())
+    assert "secret" not in json.dumps(found)
+    assert found["invocation"]["configSource"]["uri"] == "https://xxxxx:xxxxx@x/y.git#main"
+    assert found["invocation"]["parameters"]["args"]["context:other"] == "https://xxxxx@x/z.git"
+    assert found["materials"][-1]["uri"] == "https://xxxxx:xxxxx@x/y.git#main"
+    for same in ("git@x:y.git", "https://x/@y", "docker-image://a@sha256:bc", "x", ""):
+        assert provenance.redacted(same) == same
+
+
 def test_nothing_asked() -> None:
     assert provenance.wanted({}) is None
 

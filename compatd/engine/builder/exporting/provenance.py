@@ -26,6 +26,7 @@ Json = dict[str, Any]
 PREDICATE = "https://slsa.dev/provenance/v0.2"
 _STATEMENT = "https://in-toto.io/Statement/v0.1"
 _BUILD_TYPE = "https://mobyproject.org/buildkit@v1"
+_WITH_USERS = ("http", "https", "git", "ssh")
 _HOST_SPECIFIC = frozenset(("cgroup-parent", "image-resolve-mode", "platform", "cache-imports"))
 
 
@@ -106,16 +107,27 @@ def image_url(reference: str, platform: Platform | None, kind: str = "docker") -
     )
 
 
+def redacted(url: str) -> str:
+    """A URL without the name and password in it (source: moby/buildkit util/urlutil)."""
+    scheme, separator, rest = url.partition("://")
+    end = next((at for at, sign in enumerate(rest) if sign in "/?#"), len(rest))
+    user, at, host = rest[:end].rpartition("@")
+    if scheme.lower() not in _WITH_USERS or not separator or not at:
+        return url
+    mask = "xxxxx:xxxxx" if ":" in user else "xxxxx"
+    return f"{scheme}://{mask}@{host}{rest[end:]}"
+
+
 def predicate(what: Wanted, invocation: Invocation, result: PlatformResult) -> Json:
     """The predicate about one platform's build; its end is now."""
     args = {
-        name: text
+        name: redacted(text) if name.startswith(("context", "vcs:")) else text
         for name, text in sorted(invocation.frontend.items())
         if name not in _HOST_SPECIFIC and not name.startswith("attest:")
     }
     source = {}
-    if args.pop("context", ""):
-        source["uri"] = invocation.frontend["context"]
+    if context := args.pop("context", ""):
+        source["uri"] = context
     source["entryPoint"] = args.pop("filename", "") or invocation.filename
     shown = (
         args if what.full else {k: v for k, v in args.items() if not k.startswith(("build-arg:", "label:"))}
@@ -127,7 +139,7 @@ def predicate(what: Wanted, invocation: Invocation, result: PlatformResult) -> J
         parameters["locals"] = [{"name": name} for name in invocation.locals]
     document: Json = {"builder": {"id": what.builder}, "buildType": _BUILD_TYPE}
     materials = [_material(base, result.platform) for base in result.bases if base.reference]
-    materials += [{"uri": uri, "digest": dict(digests)} for uri, digests in invocation.materials]
+    materials += [{"uri": redacted(uri), "digest": dict(digests)} for uri, digests in invocation.materials]
     if materials:
         document["materials"] = materials
     document["invocation"] = {
