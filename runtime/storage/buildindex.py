@@ -87,7 +87,7 @@ class Hashing:
     """
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[tuple[Any, bytes] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Any, bytes | memoryview] | None] = SimpleQueue()
         self._pending = threading.Semaphore(32)  # pieces, so that a fast writer does not fill the memory
         self._thread = threading.Thread(target=self._work, name="hash", daemon=True)
         self._started = False
@@ -97,7 +97,7 @@ class Hashing:
             item[0].update(item[1])
             self._pending.release()
 
-    def update(self, digest: Any, piece: bytes) -> None:
+    def update(self, digest: Any, piece: bytes | memoryview) -> None:
         """Put a piece into a hashlib object: here when it is small and nothing waits, else in the thread."""
         if not self._started:
             if len(piece) < _SMALL:

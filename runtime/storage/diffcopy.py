@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 MAX_ENTRIES = 1_000_000
 _MAX_OPEN = 256  # files whose content comes at the same time; clients send four
 _MAX_PACKET = 16 << 20
+_TOGETHER = 1 << 17
+_FLUSH = 1 << 12  # soon enough for the client to begin
 _KINDS = wire.DIR | wire.SYMLINK | wire.DEVICE | wire.PIPE | wire.SOCKET | wire.CHARACTER
 _BENEATH = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -46,11 +48,12 @@ class Pipe:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._buffer = bytearray()
+        self._buffer = b""
         self._at = 0
+        self._out = bytearray()
 
     def next(self) -> memoryview | None:
-        """The next packet, good until the following call; None at the end. Raises ReceiveError."""
+        """The next packet; None at the end. What was to be sent goes first. Raises ReceiveError."""
         size = self._need(4)
         if size is None:
             return None
@@ -64,17 +67,25 @@ class Pipe:
 
     def _need(self, count: int) -> memoryview | None:
         while len(self._buffer) - self._at < count:
+            self.flush()
             data = os.read(self._fd, 1 << 20)
             if not data:
                 return None
             self._buffer = self._buffer[self._at :] + data
             self._at = 0
         start, self._at = self._at, self._at + count
-        return memoryview(bytes(self._buffer[start : self._at]))
+        return memoryview(self._buffer)[start : self._at]
 
     def send(self, packet: bytes) -> None:
+        """With the next `flush`: one for each of many small files would cost more than what it asks for."""
+        self._out += len(packet).to_bytes(4, "big") + packet
+        if len(self._out) >= _FLUSH:
+            self.flush()
+
+    def flush(self) -> None:
         """Raises BrokenPipeError when nobody is there any more."""
-        view = memoryview(len(packet).to_bytes(4, "big") + packet)
+        out, self._out = self._out, bytearray()
+        view = memoryview(out)
         while view:
             view = view[os.write(self._fd, view) :]
 
@@ -89,6 +100,18 @@ class _Folder:
         self.last = b""
 
 
+class _File:
+    """A file whose content comes: pieces of 32 KiB, gathered so that hashing them elsewhere pays."""
+
+    __slots__ = ("digest", "fd", "held", "size", "written")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.digest = hashlib.sha256()
+        self.held: list[memoryview] = []
+        self.size = self.written = 0
+
+
 class Receiver:
     """Makes the tree."""
 
@@ -101,7 +124,7 @@ class Receiver:
         self._stack = [_Folder(b"", root, _present(root), None)]
         self._inodes: dict[tuple[int, int], bytes] = {}
         self._wanted: dict[int, tuple[bytes, int]] = {}  # ID: path, mtime
-        self._open: dict[int, tuple[int, Any]] = {}
+        self._open: dict[int, _File] = {}
         self._finished: list[tuple[int, Any]] = []
         self.entries = self.requested = self.bytes = 0
         self._ended = False
@@ -130,6 +153,7 @@ class Receiver:
                 self._pipe.send(wire.encode(wire.FIN))
         if not finished:
             raise ReceiveError("unexpected EOF")
+        self._pipe.flush()
         self._note()
         self._index.save()
 
@@ -163,11 +187,13 @@ class Receiver:
                 if regular:
                     self._index.get(old)
                 return
-            self._remove(folder.fd, name, old)
+            if told.linkname or not regular or not stat.S_ISREG(old.st_mode) or old.st_nlink > 1:
+                self._remove(folder.fd, name, old)
+                old = None
         if regular and told.linkname:
             self._link(folder, name, told)
         elif regular:
-            self._new_file(folder, name, told, number)
+            self._new_file(folder, name, told, number, old)
         else:
             self._special(folder, name, told)
 
@@ -224,8 +250,19 @@ class Receiver:
             os.close(fd)
         os.rmdir(name, dir_fd=folder)
 
-    def _new_file(self, folder: _Folder, name: bytes, told: wire.Stat, number: int) -> None:
-        fd = os.open(name, _NEW_FILE, 0o600, dir_fd=folder.fd)
+    def _new_file(
+        self, folder: _Folder, name: bytes, told: wire.Stat, number: int, old: os.stat_result | None
+    ) -> None:
+        fd = -1
+        if old is not None:
+            # Written over: to free blocks and take others is slow, above all where each is discarded
+            fd = os.open(name, _OLD_FILE, dir_fd=folder.fd)
+            if os.listxattr(fd):
+                os.close(fd)
+                self._remove(folder.fd, name, old)
+                fd = -1
+        if fd < 0:
+            fd = os.open(name, _NEW_FILE, 0o600, dir_fd=folder.fd)
         os.fchown(fd, told.uid, told.gid)
         os.fchmod(fd, told.permissions)
         self._xattrs(fd, told)
@@ -281,20 +318,33 @@ class Receiver:
         if number not in self._open:
             if len(self._open) >= _MAX_OPEN:
                 raise ReceiveError("too many files at a time")
-            fd = syscalls.openat2(self._root, wanted[0], _OLD_FILE, _BENEATH)
-            self._open[number] = (fd, hashlib.sha256())
-        fd, digest = self._open[number]
+            self._open[number] = _File(syscalls.openat2(self._root, wanted[0], _OLD_FILE, _BENEATH))
+        file = self._open[number]
         if data:
             self.bytes += len(data)
-            self._hashing.update(digest, bytes(data))
-            while data:
-                data = data[os.write(fd, data) :]
+            file.held.append(data)
+            file.size += len(data)
+            if file.size >= _TOGETHER:
+                self._write(file)
             return
         del self._open[number], self._wanted[number]
-        os.utime(fd, ns=(wanted[1], wanted[1]))
-        self._finished.append((fd, digest))
+        self._write(file)
+        if os.fstat(file.fd).st_size != file.written:  # it was longer
+            os.ftruncate(file.fd, file.written)
+        os.utime(file.fd, ns=(wanted[1], wanted[1]))
+        self._finished.append((file.fd, file.digest))
         if len(self._finished) > _MAX_OPEN:
             self._note()
+
+    def _write(self, file: _File) -> None:
+        data = file.held[0] if len(file.held) == 1 else memoryview(b"".join(file.held))
+        file.held.clear()
+        file.written += len(data)
+        file.size = 0
+        if data:
+            self._hashing.update(file.digest, data)
+        while data:
+            data = data[os.write(file.fd, data) :]
 
     def _note(self) -> None:
         self._hashing.settle()
@@ -337,6 +387,7 @@ def receive(arguments: Json, fds: list[int]) -> Json:
         return {"entries": receiver.entries, "requested": receiver.requested, "bytes": receiver.bytes}
     try:
         pipe.send(wire.encode(wire.ERR, 0, text.encode("utf-8", "replace")))
+        pipe.flush()
     except OSError:
         pass
     return {"error": text}

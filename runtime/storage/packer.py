@@ -17,6 +17,7 @@ from runtime.storage.tarwriter import END, marker, member, padding
 from runtime.storage.tree import OPEN_DIRECTORY
 
 PIECE = 1 << 20
+_TOGETHER = 1 << 16
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _RESOLVE = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
 _OPEN_MAX = 128  # folders open at a time, however deep a program in the container has nested them
@@ -34,10 +35,21 @@ class Output:
     def __init__(self, fd: int, encoding: str = "") -> None:
         self._fd = fd
         bits = {"gzip": 31, "deflate": -15}.get(encoding)
+        self._held: list[bytes] = []
+        self._size = 0
         self._compressor = zlib.compressobj(1, zlib.DEFLATED, bits) if bits else None
 
     def _send(self, data: bytes) -> None:
-        view = memoryview(data)
+        self._held.append(data)
+        self._size += len(data)
+        if self._size >= _TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held back: heads and small files go together."""
+        view = memoryview(b"".join(self._held))
+        self._held.clear()
+        self._size = 0
         while view:
             view = view[os.write(self._fd, view) :]
 
@@ -48,7 +60,8 @@ class Output:
     def copy(self, file: int, size: int) -> None:
         """`size` bytes from the beginning of `file`; zeros for what it does not have."""
         left = size
-        if self._compressor is None:
+        if self._compressor is None and size >= _TOGETHER:
+            self.flush()
             try:
                 while left and (sent := os.sendfile(self._fd, file, None, min(left, PIECE))):
                     left -= sent
@@ -74,6 +87,7 @@ class Output:
         self.write(END)
         if self._compressor:
             self._send(self._compressor.flush())
+        self.flush()
 
 
 class Packer:

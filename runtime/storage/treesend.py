@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 STAT, REQ, DATA, FIN, ERR = range(5)
 PIECE = 256 << 10
+_READ = 1 << 14
 _MAX_PACKET = 1 << 20  # of the receiver's: it only asks
 _BENEATH = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS
 
@@ -111,18 +112,30 @@ class Sender:
 
     def __init__(self, out: int, requests: int) -> None:
         self._out = out
+        self._held: list[bytes] = []
+        self._size = 0
         self._requests = requests
+        self._buffer = b""
         self._known: dict[int, Entry] = {}
         self._wanted: queue.SimpleQueue[Entry | BaseException | None] = queue.SimpleQueue()
         self._numbers: dict[int, int] = {}
         self.bytes = 0
 
     def write(self, data: bytes) -> None:
+        """With the next `flush`: one for each packet would cost most of the time where files are small."""
+        self._held.append(data)
+        self._size += len(data)
+        self.bytes += len(data)
+        if self._size >= PIECE:
+            self.flush()
+
+    def flush(self) -> None:
         """Raises BrokenPipeError when nobody reads any more."""
-        view = memoryview(data)
+        view = memoryview(b"".join(self._held))
+        self._held.clear()
+        self._size = 0
         while view:
             view = view[os.write(self._out, view) :]
-        self.bytes += len(data)
 
     def tell(self, number: int, entry: Entry) -> None:
         """Say of an entry that it is there."""
@@ -157,22 +170,25 @@ class Sender:
         return self._exactly(size)
 
     def _exactly(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            piece = os.read(self._requests, count - len(data))
+        while len(self._buffer) < count:
+            piece = os.read(self._requests, _READ)
             if not piece:
                 raise Refused("the receiver went away")
-            data += piece
+            self._buffer += piece
+        data, self._buffer = self._buffer[:count], self._buffer[count:]
         return data
 
     def serve(self, folders: dict[bytes, int]) -> None:
         """Send what is asked for, until the receiver has all. Raises Refused, BrokenPipeError."""
         while True:
+            if self._wanted.empty():
+                self.flush()
             entry = self._wanted.get()
             if isinstance(entry, BaseException):
                 raise entry
             if entry is None:
                 self.write(packet(FIN))
+                self.flush()
                 return
             number = self._numbers.pop(id(entry))
             self._file(number, entry, folders)
@@ -213,6 +229,7 @@ def run(arguments: Json, fds: list[int]) -> Json:
         reason = (error.strerror or str(error)).lower()
         try:
             sender.write(packet(ERR, data=reason.encode()))
+            sender.flush()
         except OSError:
             pass
         return {"error": reason}

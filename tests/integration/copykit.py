@@ -39,7 +39,8 @@ class Kit:
         self.loop.run_until_complete(runtime.open())
         self.store = FakeStore()
         self.store.build_cache = FakeTable()  # type: ignore[attr-defined]
-        self.cache = Cache(self.store, SimpleNamespace(layers={}, images={}), self.storage)  # type: ignore[arg-type]
+        index: Any = SimpleNamespace(layers={}, images={}, release=lambda chains: None)
+        self.cache = Cache(self.store, index, self.storage)
         self.cache.open()
         self.builder: Any = SimpleNamespace(
             engine=SimpleNamespace(

@@ -162,6 +162,12 @@ def told(path: str, mode: int, size: int = 0, link: str = "", when: int = 1_500_
     return b"\x12" + varint(len(body)) + body
 
 
+async def each(receiver: Receiver) -> AsyncIterator[bytes]:
+    async for packets in receiver.packets():
+        for packet in packets:
+            yield packet
+
+
 class Client:
     """A folder as a client sends it: names with bytes, None (a folder) or text (a link)."""
 
@@ -172,7 +178,7 @@ class Client:
 
     async def send(self, receiver: Receiver) -> None:
         async def answer() -> None:
-            async for packet in receiver.packets():
+            async for packet in each(receiver):
                 kind, number, _, _ = wire.parse(memoryview(packet))
                 if kind == wire.REQ:
                     name = self.names[number]
@@ -241,6 +247,28 @@ def test_a_session_sends_only_what_has_changed(kit: Kit) -> None:
     assert not context.folder.exists()
 
 
+def test_files_are_written_over_and_nothing_of_the_old_stays(kit: Kit) -> None:
+    old: dict[str, bytes | str | None] = {
+        "long": b"0123456789", "shared": b"was", "short": b"0", "told": b"of",
+    }  # fmt: skip
+    context = received(kit, Client(old))
+    kit.run(context.close())
+    outside = context.folder / "outside"
+    os.link(context.data / "shared", outside)
+    os.setxattr(context.data / "told", "user.note", b"old")
+    inode = (context.data / "long").stat().st_ino
+    new: dict[str, bytes | str | None] = {
+        "long": b"abc", "shared": b"other", "short": b"A" * 300_000, "told": b"",
+    }  # fmt: skip
+    again = received(kit, Client(new))
+    assert {name: (again.data / name).read_bytes() for name in new} == new
+    assert (again.data / "long").stat().st_ino == inode and outside.read_bytes() == b"was"
+    assert os.listxattr(again.data / "told") == []
+    assert (again.data / "short").stat().st_mode & 0o7777 == 0o644
+    outside.unlink()
+    kit.run(again.close())
+
+
 def test_folders_links_and_files_take_each_others_place(kit: Kit) -> None:
     kit.run(received(kit, Client({"x": None, "x/y": b"1", "z": "x"}), "swap").close())
     context = received(kit, Client({"x": b"file", "z": None, "z/q": b"2"}), "swap")
@@ -273,7 +301,7 @@ def test_a_hostile_session(kit: Kit, packets: list[bytes], text: str) -> None:
         try:
             for packet in packets:
                 await receiver.feed(packet)
-            last = [packet async for packet in receiver.packets()][-1]
+            last = [packet async for packet in each(receiver)][-1]
             with pytest.raises(EngineError) as raised:
                 await receiver.context()
             return raised.value.message, last

@@ -93,10 +93,11 @@ class FakePackets:
     def __init__(self, client: "FakeClient") -> None:
         self._client = client
 
-    async def send(self, data: bytes) -> None:
-        self._client.data += proto("moby.filesync.v1.BytesMessage").decode(data).data
+    async def send(self, *messages: bytes) -> None:
+        for message in messages:
+            self._client.data += proto("moby.filesync.v1.BytesMessage").decode(message).data
 
-    async def receive(self) -> bytes | None:
+    async def receive(self) -> list[bytes] | None:
         return None
 
     def end(self) -> None:

@@ -11,14 +11,12 @@ from urllib.parse import quote_plus
 
 from compatd.engine.builder.buildkit.lines import Line, Part
 from compatd.engine.builder.buildkit.wire.client import ClientStream
-from compatd.engine.builder.buildkit.wire.messages import proto
 from compatd.engine.builder.buildkit.wire.sessions import Session, Sessions
 from compatd.engine.builder.context import Context, Contexts, FewReceiver, Receiver
 from compatd.engine.builder.progress import Observer
 from compatd.engine.errors import EngineError
 
 _DIFF_COPY = "/moby.filesync.v1.FileSync/DiffCopy"
-_PACKET = proto("fsutil.types.Packet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +95,15 @@ async def _receive(session: Session, receiver: Receiver | FewReceiver, wanted: W
 
 
 async def _feed(call: ClientStream, receiver: Receiver | FewReceiver, part: Part) -> None:
-    while (packet := await call.receive_raw()) is not None:
-        part.add(len(packet))
-        await receiver.feed(packet)
+    while (packets := await call.receive_raw()) is not None:
+        part.add(sum(map(len, packets)))
+        await receiver.feed(*packets)
     await receiver.end()
 
 
 async def _answer(call: ClientStream, receiver: Receiver | FewReceiver) -> None:
-    async for packet in receiver.packets():
-        await call.send(_PACKET.decode(packet))
+    async for packets in receiver.packets():
+        await call.send_raw(*packets)
     call.end()
 
 

@@ -6,7 +6,7 @@ told, a worker takes over, and hears all from the beginning.
 
 import asyncio
 import posixpath
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from compatd.engine.builder.context.folder import Context, Contexts
 from compatd.engine.builder.context.kept import Kept, take
@@ -59,8 +59,12 @@ class FewReceiver:
         self._out: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.received = 0
 
-    async def feed(self, packet: bytes) -> None:
+    async def feed(self, *packets: bytes) -> None:
         """As `Receiver.feed`."""
+        for packet in packets:
+            await self._feed(packet)
+
+    async def _feed(self, packet: bytes) -> None:
         self.received += len(packet)
         if self._worker:
             await self._worker.feed(packet)
@@ -97,8 +101,7 @@ class FewReceiver:
 
     async def _hand_over(self) -> None:
         worker = await Receiver.start(self._contexts, self._name, self._key, True)
-        for packet in self._held:
-            await worker.feed(packet)
+        await worker.feed(*self._held)
         self._held.clear()
         self._files.clear()
         self._worker = worker
@@ -128,15 +131,15 @@ class FewReceiver:
         else:
             self._out.put_nowait(None)
 
-    async def packets(self) -> AsyncIterator[bytes]:
+    async def packets(self) -> AsyncIterator[Sequence[bytes]]:
         """As `Receiver.packets`."""
         while (packet := await self._out.get()) is not None:
-            yield packet
+            yield [packet]
             if packet == wire.encode(wire.FIN):
                 return
         if self._worker:
-            async for packet in self._worker.packets():
-                yield packet
+            async for packets in self._worker.packets():
+                yield packets
 
     async def context(self) -> Context:
         """As `Receiver.context`."""

@@ -4,8 +4,9 @@ They go to a worker as they come (`runtime.storage.diffcopy`), and its own come 
 """
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from compatd.engine.builder.context.folder import Context, Contexts
@@ -17,6 +18,7 @@ Json = dict[str, Any]
 
 RECEIVE = "runtime.storage.diffcopy:receive"
 _LENGTH = 4
+_READ = 1 << 16
 _MAX_PACKET = 1 << 20
 _HIGH = 4 << 20  # bytes on the way to the worker before `feed` waits
 
@@ -66,12 +68,14 @@ class Receiver:
             theirs.close()
         return answer
 
-    async def feed(self, packet: bytes) -> None:
-        """One `fsutil.types.Packet` as it came (protobuf). Raises EngineError when the worker gave up."""
-        self.received += len(packet)
+    async def feed(self, *packets: bytes) -> None:
+        """`fsutil.types.Packet`s as they came (protobuf). Raises EngineError when the worker gave up."""
+        self.received += sum(map(len, packets))
         if self._work.done():
             raise EngineError(self._work.result().get("error", "the transfer is over"))
-        self._writer.write(len(packet).to_bytes(_LENGTH, "big") + packet)
+        # in one piece: for many small files each would cost a call of the kernel at both ends
+        parts = [part for packet in packets for part in (len(packet).to_bytes(_LENGTH, "big"), packet)]
+        self._writer.write(b"".join(parts))
         try:
             await self._writer.drain()
         except ConnectionError:
@@ -85,16 +89,10 @@ class Receiver:
         except OSError:
             pass  # the worker has ended
 
-    async def packets(self) -> AsyncIterator[bytes]:
+    async def packets(self) -> AsyncIterator[Sequence[bytes]]:
         """Packets for the client (REQ, then FIN; ERR when it fails), encoded; ends with the worker."""
-        while True:
-            try:
-                length = int.from_bytes(await self._reader.readexactly(_LENGTH), "big")
-                if length > _MAX_PACKET:
-                    return
-                yield await self._reader.readexactly(length)
-            except (asyncio.IncompleteReadError, ConnectionError):
-                return
+        async for found in split(self._reader, _MAX_PACKET):
+            yield found
 
     async def context(self) -> Context:
         """What came, once all of it is there. Raises EngineError."""
@@ -113,3 +111,26 @@ class Receiver:
             self._taken = True
             self._context.spoil()
             await self._context.close()
+
+
+async def split(reader: asyncio.StreamReader, most: int) -> AsyncIterator[Sequence[bytes]]:
+    """A worker's packets (their length in front, four bytes), as many at a time as there are; "" is one.
+
+    Ends with the worker, with a packet that is too large, and in the middle of one.
+    """
+    data = bytearray()
+    with contextlib.suppress(ConnectionError):
+        while piece := await reader.read(_READ):
+            data += piece
+            found, at = [], 0
+            while len(data) >= (start := at + _LENGTH):
+                length = int.from_bytes(data[at:start], "big")
+                if length > most:
+                    return
+                if len(data) < start + length:
+                    break
+                at = start + length
+                found.append(bytes(data[start:at]))
+            del data[:at]
+            if found:
+                yield found

@@ -4,7 +4,7 @@ Source: moby/buildkit session/filesync, session/content; containerd's content se
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 from compatd.engine.builder.buildkit.wire.client import ClientStream
 from compatd.engine.builder.buildkit.wire.messages import proto
@@ -27,16 +27,6 @@ class TargetExists(EngineError):
     """The client has what it was to get."""
 
 
-class _Raw:
-    """A message that is encoded already."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def encode(self) -> bytes:
-        return self._data
-
-
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
     try:
@@ -54,13 +44,13 @@ class SessionPackets:
     def __init__(self, stream: ClientStream) -> None:
         self._stream = stream
 
-    async def send(self, data: bytes) -> None:
-        """One message. Raises EngineError."""
+    async def send(self, *messages: bytes) -> None:
+        """As many as there are. Raises EngineError."""
         with _translated():
-            await self._stream.send(_Raw(data))  # type: ignore[arg-type]
+            await self._stream.send_raw(*messages)
 
-    async def receive(self) -> bytes | None:
-        """The next one; None at the end. Raises EngineError."""
+    async def receive(self) -> Sequence[bytes] | None:
+        """All that have come, one at least; None at the end. Raises EngineError."""
         with _translated():
             return await self._stream.receive_raw()
 

@@ -51,11 +51,11 @@ class ContentStore(Protocol):
 class Packets(Protocol):
     """A stream of messages to the client and back."""
 
-    async def send(self, data: bytes) -> None:
-        """One message. Raises EngineError."""
+    async def send(self, *messages: bytes) -> None:
+        """As many as there are. Raises EngineError."""
 
-    async def receive(self) -> bytes | None:
-        """The next one; None at the end. Raises EngineError."""
+    async def receive(self) -> Sequence[bytes] | None:
+        """All that have come, one at least; None at the end. Raises EngineError."""
 
     def end(self) -> None:
         """No more is sent. Receiving goes on."""

@@ -7,11 +7,12 @@ import asyncio
 import os
 import struct
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from compatd.engine import gojson
+from compatd.engine.builder.context.receiving import split
 from compatd.engine.builder.exporting import provenance
 from compatd.engine.builder.exporting.attributes import TreeOptions, tree_options
 from compatd.engine.builder.exporting.client import send_file
@@ -178,36 +179,32 @@ async def _relay(trees: _Trees, arguments: Json, packets: Packets, part: Part) -
 
     async def forward() -> None:
         sent = 0
-        async for data in _packets(out_read):
-            await packets.send(data)
-            sent += len(data)
+        async for some in _packets(out_read):
+            await packets.send(*some)
+            sent += sum(map(len, some))
             part.advance(sent)
         packets.end()
 
     async def requests() -> AsyncIterator[bytes]:
-        while (data := await packets.receive()) is not None:
-            if len(data) > _MAX_PACKET:
+        while (some := await packets.receive()) is not None:
+            if max(map(len, some)) > _MAX_PACKET:
                 raise EngineError("a packet of the client's is too large")
-            yield struct.pack(">I", len(data)) + data
+            yield b"".join([part for data in some for part in (struct.pack(">I", len(data)), data)])
 
     working = asyncio.ensure_future(work())
     tasks = [working, asyncio.ensure_future(forward()), asyncio.ensure_future(feed(in_write, requests()))]
     await together(tasks)
 
 
-async def _packets(fd: int) -> AsyncIterator[bytes]:
-    """What comes from the worker, packet by packet; closes the descriptor."""
+async def _packets(fd: int) -> AsyncIterator[Sequence[bytes]]:
+    """What comes from the worker; closes the descriptor."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=_MAX_PACKET)
     transport, _ = await loop.connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb", buffering=0)
     )
     try:
-        while True:
-            try:
-                (size,) = struct.unpack(">I", await reader.readexactly(4))
-                yield await reader.readexactly(size) if size else b""
-            except asyncio.IncompleteReadError:
-                return
+        async for some in split(reader, _MAX_PACKET):
+            yield some
     finally:
         transport.close()

@@ -60,7 +60,11 @@ class Receiver:
         self._out: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._left = 0
 
-    async def feed(self, packet: bytes) -> None:
+    async def feed(self, *packets: bytes) -> None:
+        for packet in packets:
+            self._take(packet)
+
+    def _take(self, packet: bytes) -> None:
         message = proto("fsutil.types.Packet").decode(packet)
         make = proto("fsutil.types.Packet")
         if message.type == 0 and message.stat is not None:
@@ -80,9 +84,9 @@ class Receiver:
     async def end(self) -> None:
         self._out.put_nowait(None)
 
-    async def packets(self) -> AsyncIterator[bytes]:
+    async def packets(self) -> AsyncIterator[list[bytes]]:
         while (packet := await self._out.get()) is not None:
-            yield packet
+            yield [packet]
 
     async def context(self) -> Files:
         return Files(self.files, self._log)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from compatd.engine.builder.buildkit.wire.codec import DecodeError, Message
 from compatd.engine.builder.buildkit.wire.messages import Method, method
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE = 16 << 20  # bytes, as dockerd's (containerd's defaults)
 
+_T = TypeVar("_T")
 Sent = Mapping[str, str | Sequence[str]]
 
 
@@ -45,9 +46,13 @@ class ClientStream:
 
     async def send(self, message: Message) -> None:
         """Sends one; waits while the peer lags behind. Raises GrpcError: its status when it has ended."""
+        await self.send_raw(message.encode())
+
+    async def send_raw(self, *messages: bytes) -> None:
+        """As `send`, those that are encoded already."""
         try:
             async with asyncio.timeout_at(self._end):
-                await self._stream.send(message.encode())
+                await self._stream.send(*messages)
         except TimeoutError:
             raise self._late() from None
         except ConnectionLost as error:
@@ -61,7 +66,7 @@ class ClientStream:
 
     async def receive(self) -> Message | None:
         """The peer's next message; None at the end of a call that went well. Raises GrpcError: its status."""
-        data = await self.receive_raw()
+        data = await self._received(self._stream.receive)
         if data is None:
             return None
         try:
@@ -72,11 +77,14 @@ class ClientStream:
                 Code.INTERNAL, f"grpc: failed to unmarshal the received message: {error}"
             ) from None
 
-    async def receive_raw(self) -> bytes | None:
-        """As `receive`, not decoded."""
+    async def receive_raw(self) -> Sequence[bytes] | None:
+        """As `receive`, not decoded: all that have come, one at least."""
+        return await self._received(self._stream.receive_all)
+
+    async def _received(self, receive: Callable[[], Awaitable[_T | None]]) -> _T | None:
         try:
             async with asyncio.timeout_at(self._end):
-                data = await self._stream.receive()
+                data = await receive()
         except TimeoutError:
             raise self._late() from None
         except BadMessage as error:

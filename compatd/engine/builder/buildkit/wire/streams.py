@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -78,18 +78,35 @@ class Http2Stream:
 
     async def receive(self) -> bytes | None:
         """The next whole message, None at the stream's end. Raises ConnectionLost, BadMessage."""
+        if not await self._arrived():
+            return None
+        message = self._queue.popleft()
+        self._taken(len(message))
+        return message
+
+    async def receive_all(self) -> Sequence[bytes] | None:
+        """As `receive`, all whole messages that are there: one at least."""
+        if not await self._arrived():
+            return None
+        messages = tuple(self._queue)
+        self._queue.clear()
+        self._taken(self._queued)
+        return messages
+
+    async def _arrived(self) -> bool:
         while not self._queue:
             if self.bad is not None:
                 raise self.bad
             if self.ended_in:
-                return None
+                return False
             self._check()
             await self._wait()
-        message = self._queue.popleft()
-        self._queued -= len(message)
-        self.connection.held -= len(message)
+        return True
+
+    def _taken(self, size: int) -> None:
+        self._queued -= size
+        self.connection.held -= size
         self._give_room()
-        return message
 
     async def receive_headers(self) -> bool:
         """Waits for them; False when the stream ends without. Raises ConnectionLost."""
@@ -190,10 +207,11 @@ class Http2Stream:
 
     # out
 
-    async def send(self, message: bytes) -> None:
-        """Sends a whole message; waits for room. Raises ConnectionLost."""
+    async def send(self, *messages: bytes) -> None:
+        """Sends whole messages; waits for room. Raises ConnectionLost."""
         connection = self.connection
-        data = memoryview(b"\0%b%b" % (len(message).to_bytes(4, "big"), message))
+        parts = [part for message in messages for part in (len(message).to_bytes(5, "big"), message)]
+        data = memoryview(b"".join(parts))
         at, length = 0, len(data)
         while at < length:
             self._check()
