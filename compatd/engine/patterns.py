@@ -1,4 +1,4 @@
-"""Regular expressions that callers give: Go's, for Go's syntax is RE2's, and in linear time, whatever they are.
+"""Regular expressions that callers give: Go's, for Go's syntax is RE2's, and in linear time.
 
 Python's own would let one expression hold up everybody (`(a*)*b`). re2 is imported where one is used.
 """

@@ -32,8 +32,9 @@ _KNOWN_RUNTIMES = ("runc", "crun")
 
 
 class System:
-    """`features`: what the machine can; `counts` gives running, paused and stopped containers; `images` how many
-    images there are."""
+    """`features`: what the machine can; `counts` gives running, paused and stopped containers; `images` how
+    many images there are.
+    """
 
     def __init__(
         self,

@@ -59,7 +59,10 @@ def why_not_recursive(name: str, runtime: dict[str, Any] | None) -> str:
 
 
 def features(path: str) -> dict[str, Any] | None:
-    """What `PATH features` prints (OCI runtime spec, features.md), None where it does not; asked once. Blocks."""
+    """What `PATH features` prints (OCI runtime spec, features.md), None where it does not; asked once.
+
+    Blocks.
+    """
     if path not in _FEATURES:
         _FEATURES[path] = _ask(path)
     return _FEATURES[path]

@@ -49,7 +49,7 @@ def _known(filters: Filters, names: frozenset[str]) -> dict[str, list[str]]:
 
 
 def matcher(filters: Mapping[str, list[str]]) -> Callable[[Network, bool], bool]:
-    """Whether a network (and: whether it is in use) passes every filter; `filters` as `check` answers them."""
+    """Whether a network (and: whether it is in use) passes all; `filters` as `check` answers them."""
     patterns = {key: name_matcher(filters.get(key, [])) for key in ("name", "id")}
 
     def passes(network: Network, key: str, values: list[str], in_use: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Builds as clients ask for them: by a build function of their own, by a frontend, by POST."""
+"""Builds as clients ask for them: by a build function of their own, or by a frontend."""
 
 import asyncio
 import base64
@@ -8,67 +8,14 @@ from typing import Any
 import pytest
 
 from compatd.engine.builder.buildkit.limits import Peer
-from compatd.engine.builder.buildkit.posted import Request
 from compatd.engine.builder.buildkit.wire.messages import proto
-from compatd.engine.builder.buildkit.wire.server import ServerStream
 from compatd.engine.builder.buildkit.wire.status import Code, GrpcError
-from compatd.engine.builder.classic.build import Options
 from compatd.engine.builder.dockerfile.errors import DockerfileError
 from compatd.engine.builder.errors import BuildError
 from compatd.engine.errors import EngineError
-from tests.unit.builder.kit.scene import CONTROL, SESSION, Scene, bridge, control, scene
+from tests.unit.builder.kit.asking import COPY, by_function, folder
+from tests.unit.builder.kit.scene import CONTROL, SESSION, bridge, control, scene
 from tests.unit.builder.wire.ends import run, until
-
-COPY = "/moby.filesync.v1.FileSync/DiffCopy"
-Packet = proto("fsutil.types.Packet")
-
-
-class Folder:
-    """A client's folders; `asked` keeps what metadata each call came with."""
-
-    def __init__(self, **files: bytes) -> None:
-        self.files = files
-        self.asked: list[dict[str, list[str]]] = []
-
-    async def __call__(self, call: ServerStream) -> None:
-        self.asked.append(dict(call.metadata))
-        wanted = call.metadata.get("followpaths")
-        names = [name for name in sorted(self.files) if wanted is None or name in wanted]
-        for name in names:
-            await call.send(Packet(stat=proto("fsutil.types.Stat")(path=name, mode=0o644)))
-        await call.send(Packet())
-        if not names:
-            return
-        async for packet in call:
-            if packet.type == 3:
-                await call.send(Packet(type=3))
-                return
-            await call.send(Packet(type=2, ID=packet.ID, data=self.files[names[packet.ID]]))
-            await call.send(Packet(type=2, ID=packet.ID))
-
-
-def folder(dockerfile: bytes = b"FROM scratch\n") -> Folder:
-    return Folder(**{"Dockerfile": dockerfile, ".dockerignore": b"*.log\n", "a.txt": b"a"})
-
-
-async def by_function(one: Scene, options: dict[str, str], **solve: Any) -> Any:
-    """As buildx builds: Control/Solve waits for what a build function returns."""
-    request = control("SolveRequest", Ref="job", Session=SESSION, **solve)
-    solving = asyncio.ensure_future(one.control("Solve", request))
-    try:
-        await one.bridge("Ping", bridge("PingRequest"))
-        asked = bridge("SolveRequest", Frontend="dockerfile.v0", FrontendOpt=options, allowResultReturn=True)
-        try:
-            result = (await one.bridge("Solve", asked)).result
-        except GrpcError as error:
-            details = [proto("google.protobuf.Any")(type_url=d[0], value=d[1]) for d in error.details]
-            status = proto("google.rpc.Status")(code=error.code, message=error.message, details=details)
-            await one.bridge("Return", bridge("ReturnRequest", error=status))
-        else:
-            await one.bridge("Return", bridge("ReturnRequest", result=result))
-        return await solving
-    finally:
-        solving.cancel()
 
 
 def test_the_road_of_buildx() -> None:
@@ -391,111 +338,5 @@ def test_others_builds_are_not_there() -> None:
                 await one.bridge("Ping", bridge("PingRequest"))
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-
-    run(play())
-
-
-# POST /build?version=2
-
-
-def posted(options: Options, body: bytes = b"", **more: Any) -> Request:
-    async def chunks() -> Any:
-        yield body
-
-    return Request(options, chunks, **more)
-
-
-async def tell(one: Scene, request: Request) -> list[dict[str, Any]]:
-    told: list[dict[str, Any]] = []
-
-    async def write(value: dict[str, Any]) -> None:
-        told.append(value)
-
-    await one.kit.posted.build(request, write)
-    return told
-
-
-ONLY_CACHE = ({"Type": "cacheonly", "Attrs": {}},)
-
-
-def test_a_posted_build_with_a_session() -> None:
-    async def play() -> None:
-        async with scene({COPY: folder()}) as one:
-            options = Options(
-                remote="client-session",
-                build_args={"A": "1", "B": None},
-                labels={"x": "y"},
-                extra_hosts=("h:host-gateway",),
-                network="host",
-                resources={"ShmSize": 5, "Ulimits": [{"Name": "core", "Soft": 1, "Hard": 2}]},
-                target="t",
-                no_cache=True,
-            )
-            told = await tell(one, posted(options, session=SESSION, outputs=ONLY_CACHE))
-            assert {each["id"] for each in told} == {"moby.buildkit.trace"}
-            decode = proto("moby.buildkit.v1.StatusResponse").decode
-            shown = {v.name for each in told for v in decode(base64.b64decode(each["aux"])).vertexes}
-            assert "[internal] load build definition from Dockerfile" in shown
-            (request,) = one.builder.requests
-            assert request.options.build_args == {"A": "1"} and request.options.target == "t"
-            assert request.extra_hosts == ("h:10.9.8.7",) and request.network == "host"
-            assert request.entitlements == frozenset(("network.host",)) and request.no_cache is True
-            assert request.resources["Ulimits"] == [{"Name": "core", "Soft": 1, "Hard": 2}]
-
-    run(play())
-
-
-def test_a_posted_body_is_the_context() -> None:
-    async def play() -> None:
-        async with scene() as one:
-            await tell(one, posted(Options(), b"FROM scratch\n", outputs=ONLY_CACHE))
-            assert one.builder.requests[0].dockerfile == b"FROM scratch\n"
-
-    run(play())
-
-
-def test_a_body_that_comes_by_another_request() -> None:
-    async def play() -> None:
-        async with scene() as one:
-            waiting = posted(Options(remote="upload-request", build_id="b1"), outputs=ONLY_CACHE)
-            building = asyncio.ensure_future(tell(one, waiting))
-            await asyncio.sleep(0)
-            sent = await tell(one, posted(Options(build_id="upload-request:b1"), b"FROM scratch\n"))
-            await building
-            assert sent == [] and one.builder.requests[0].dockerfile == b"FROM scratch\n"
-
-    run(play())
-
-
-def test_a_posted_build_is_cancelled_by_its_id() -> None:
-    async def play() -> None:
-        async with scene() as one:
-            began = asyncio.Event()
-
-            async def work(request: Any, observer: Any) -> None:
-                began.set()
-                await asyncio.Event().wait()
-
-            one.builder.work = work
-            options = Options(build_id="b1")
-            building = asyncio.ensure_future(tell(one, posted(options, b"x", outputs=ONLY_CACHE)))
-            await began.wait()
-            assert one.kit.posted.cancel("b1") and not one.kit.posted.cancel("b2")
-            with pytest.raises(EngineError, match="context canceled"):
-                await building
-            assert one.builder.cancelled == 1
-
-    run(play())
-
-
-def test_posted_builds_that_cannot_be() -> None:
-    async def play() -> None:
-        async with scene() as one:
-            with pytest.raises(EngineError, match='network mode "bridge" not supported by buildkit'):
-                await tell(one, posted(Options(network="bridge")))
-            with pytest.raises(EngineError, match="multiple outputs not supported"):
-                await tell(one, posted(Options(), outputs=ONLY_CACHE * 2))
-            with pytest.raises(EngineError, match="invalid host x"):
-                await tell(one, posted(Options(extra_hosts=("x",))))
 
     run(play())
