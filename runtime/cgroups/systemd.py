@@ -91,6 +91,17 @@ class _Scope(Cgroup):
     def delete(self) -> None:
         self._leave()
         super().delete()
+        self._stop()
+
+    def _stop(self) -> None:
+        from runtime.cgroups import dbus
+
+        # The kernel tells of an empty group up to 10 ms later, and never when its folder has gone by then:
+        # the scope would stay for good.
+        try:
+            dbus.call("StopUnit", "ss", self.unit, "replace")
+        except (dbus.BusError, OSError):
+            pass  # it knows already, or is not there
 
     def _leave(self) -> None:
         homes, self._homes = self._homes, []

@@ -76,6 +76,13 @@ def test_the_same_container_again_and_again(machine: Machine) -> None:
     assert machine.inspect(name)["State"]["ExitCode"] == 0
 
 
+def test_no_scope_outlives_its_container(machine: Machine) -> None:
+    """However quickly its group goes after the last process."""
+    for _ in range(6):
+        machine.docker("run", "--rm", "--network", "none", "box", "true")
+    wait_until(lambda: not units(), "the scopes' end")
+
+
 def test_a_slice_as_parent(machine: Machine) -> None:
     name = machine.background("--cgroup-parent", "checks-one.slice", "box", "sleep", "1000")
     where = CGROUPS / "checks.slice" / "checks-one.slice" / f"docker-{name}.scope"

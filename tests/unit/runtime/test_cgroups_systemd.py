@@ -191,6 +191,20 @@ def test_a_scope_is_made_with_its_limits(tmp_path: Path, monkeypatch: pytest.Mon
     assert calls[1:] == [("SetUnitProperties", ["MemoryMax", "CPUWeight"])]
 
 
+def test_the_end_is_told_to_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = scope(root=str(tmp_path))
+    Path(group.folders()[0]).mkdir(parents=True)
+    calls: list[Any] = []
+
+    def call(*arguments: Any) -> None:
+        calls.append((Path(group.folders()[0]).exists(), *arguments))
+        raise dbus.BusError("org.freedesktop.systemd1.NoSuchUnit", "gone already")
+
+    monkeypatch.setattr(dbus, "call", call)
+    group.delete()
+    assert calls == [(False, "StopUnit", "ss", group.unit, "replace")]
+
+
 def test_which_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     here = True
     monkeypatch.setattr(cgroupdriver, "running", lambda: here)
