@@ -147,7 +147,7 @@ async def _answer(engine: Engine, sockets: list[socket.socket], signals: Signals
         swarm="inactive",
     )
     status = await _serve_metrics(engine)
-    server = Server(engine, handlers, identity=identity, gate=gate)
+    server = Server(engine, handlers, identity=identity, gate=gate, refused=grpc.REFUSED)
     await server.start(sockets, tls=_tls(engine.config))
     gc.collect()
     gc.freeze()  # what start-up made stays: later collections need not walk it

@@ -44,4 +44,12 @@ async def session(engine: Engine, call: Call) -> None:
     await engine.buildkit.hold(await call.upgrade(PROTOCOL), headers, Peer(*call.access))
 
 
+def dismiss(engine: Engine, call: Call) -> None:
+    """A build was refused: nobody needs its session."""
+    id = call.query.get("session")
+    if id:
+        engine.buildkit.sessions.dismiss(id, call.access[1])
+
+
+REFUSED = {"ImageBuild": dismiss}
 HANDLERS: dict[str, Handler] = {"Grpc": grpc, "Session": session}

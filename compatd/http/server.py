@@ -61,7 +61,8 @@ class Identity:
 class Server:
     """Serves ``handlers`` (by operation ID), each called with ``engine`` and the Call.
 
-    operations: the API; by default all of ``apispec``'s. gate: decides who may do what.
+    operations: the API; by default all of ``apispec``'s. gate: decides who may do what. refused: what
+    else is done, by operation ID, before a request is answered with an error.
     """
 
     def __init__(
@@ -72,11 +73,13 @@ class Server:
         identity: Identity,
         operations: Iterable[Operation] | None = None,
         gate: Gate | None = None,
+        refused: Mapping[str, Callable[[Any, Call], None]] | None = None,
     ) -> None:
         self.engine = engine
         self.handlers = handlers
         self.identity = identity
         self.gate = gate
+        self.refused = refused or {}
         self.hangups = Hangups()
         self.router = Router(_all_operations() if operations is None else operations)
         self._version_headers = {
@@ -297,6 +300,8 @@ class Server:
                 await call.hijack_error(status, message)
             except Answered:
                 return None
+        if call.operation.id in self.refused:
+            self.refused[call.operation.id](self.engine, call)
         return errors.answer(status, message)
 
     async def _end_hijack(self, protocol: Protocol) -> None:

@@ -203,3 +203,16 @@ def test_what_only_looks_like_http2(running: Running) -> None:
     first, _, _ = parse(running.exchange(b"PRI * HTTP/2.0\r\nHost: x\r\n\r\n"))
     assert first.startswith("HTTP/1.1 505")
     assert running.exchange(b"PRI * HTTP/2.0\r\n\r\nno", half_close=True)[9:].count(b"HTTP/1.1") == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "ended"), [({"session": "s"}, [("s", "uid:7")]), ({"session": ""}, []), ({}, [])]
+)
+def test_a_refused_build_s_session(query: dict[str, str], ended: list[tuple[str, str]]) -> None:
+    told: list[tuple[str, str]] = []
+    engine: Any = SimpleNamespace(
+        buildkit=SimpleNamespace(sessions=SimpleNamespace(dismiss=lambda *a: told.append(a)))
+    )
+    call: Any = SimpleNamespace(query=query, access=(frozenset(), "uid:7"))
+    grpc.REFUSED["ImageBuild"](engine, call)
+    assert told == ended

@@ -216,3 +216,25 @@ def test_the_doors_own_services() -> None:
             await door.serve(far, Peer())
 
     run(scene())
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_session_whose_build_was_refused_is_ended(before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_PARTING", 0.01)
+
+    async def scene() -> None:
+        book = Sessions()
+        if before:
+            book.dismiss("abc", "ann")
+            await asyncio.sleep(0)
+        async with lent(book, owner="ann") as held:
+            book.dismiss("abc", "bob")  # others' sessions are not there
+            book.dismiss("", "ann")
+            await asyncio.sleep(0.05)
+            if not before:
+                assert book.known("abc")
+                book.dismiss("abc", "ann")
+            await asyncio.wait_for(held, 5)
+        book.close()
+
+    run(scene())

@@ -19,6 +19,8 @@ METHODS = "x-docker-expose-session-grpc-method"
 
 WAIT = 5.0  # seconds for a session to come
 _PAUSE, _PATIENCE, _FAILURES = 5.0, 15.0, 2  # between health checks, for one, and how many may fail
+_MANY = 1000  # sessions that are ended so at a time, for hostile clients
+_PARTING = 0.5  # seconds for a client to end a session whose build was refused
 _HEALTH = "/grpc.health.v1.Health/Check"
 
 
@@ -55,6 +57,7 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._waiting: set[asyncio.Future[None]] = set()
         self._owner: str | None = None
+        self._dismissals: set[asyncio.Task[None]] = set()
 
     def of(self, owner: str | None) -> Sessions:
         """For somebody for whom others' sessions are not there (`limits.Peer.owner`; None: all are)."""
@@ -117,8 +120,28 @@ class Sessions:
             if self._sessions.get(id) is session:
                 del self._sessions[id]
 
+    def dismiss(self, id: str, owner: str) -> None:
+        """End an owner's session, also one that is on its way: its build was refused.
+
+        Clients that hear of it before they have begun their session (CLI 20.10) would hold it forever.
+        """
+        if id and len(self._dismissals) < _MANY:
+            task = asyncio.ensure_future(self._dismissed(id, owner))
+            self._dismissals.add(task)
+            task.add_done_callback(self._dismissals.discard)
+
+    async def _dismissed(self, id: str, owner: str) -> None:
+        try:
+            session = await self.of(owner).get(id)
+        except GrpcError:
+            return
+        await asyncio.sleep(_PARTING)
+        session.client.close()
+
     def close(self) -> None:
         """Ends all."""
+        for task in self._dismissals:
+            task.cancel()
         for session in self._sessions.values():
             session.client.close()
 
