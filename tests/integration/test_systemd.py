@@ -101,7 +101,7 @@ def test_restart_and_stop(booted: Booted) -> None:
 def test_idle_exit_and_the_watchdog() -> None:
     with a_machine() as machine:
         machine.configure({"idle-exit": 1})
-        machine.drop_in("[Service]\nWatchdogSec=10\nTimeoutAbortSec=2\n")
+        machine.drop_in("[Service]\nWatchdogSec=10\nTimeoutAbortSec=2\nLimitCORE=0\n")
         machine.boot()
         # More often than StartLimitBurst: these are no starts that fail.
         for _ in range(4):
