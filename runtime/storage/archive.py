@@ -22,7 +22,7 @@ from runtime.storage.copyin import CopyFailed, unpack
 from runtime.storage.memory import keep_freed
 from runtime.storage.packer import Output, Packer
 from runtime.storage.tarheader import TarError
-from runtime.storage.tarstream import CHUNK, decompressor, detect
+from runtime.storage.tarstream import plain, read_pieces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _LOCATE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 _MAX_LINKS = 255
-_HEAD = 512
 # Go's os.FileMode, in which the stat header tells the mode
 _GO_KINDS = {
     modes.S_IFDIR: 1 << 31,
@@ -199,25 +198,6 @@ def export(arguments: Json, fds: list[int]) -> Json:
     return {"entries": packer.count}
 
 
-def _plain(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The tar in `pieces`, decompressed; begins to read at once."""
-    head = b""
-    while len(head) < _HEAD and (data := next(pieces, b"")):
-        head += data
-    expand = decompressor(detect(head))
-
-    def original() -> Iterator[bytes]:
-        yield head
-        yield from pieces
-
-    return expand(original())
-
-
-def _pieces(source: int) -> Iterator[bytes]:
-    while data := os.read(source, CHUNK):
-        yield data
-
-
 def extract(arguments: Json, fds: list[int]) -> Json:
     """Unpack the (compressed) tar from `fds[0]` into the folder "path".
 
@@ -230,14 +210,14 @@ def extract(arguments: Json, fds: list[int]) -> Json:
     """
     keep_freed()
     body = Body(fds[0], arguments["body"]) if arguments.get("body") else None
-    answer = _extract(arguments, body.pieces() if body else _pieces(fds[0]))
+    answer = _extract(arguments, body.pieces() if body else read_pieces(fds[0]))
     return {**answer, "body": body.state()} if body else answer
 
 
 def _extract(arguments: Json, pieces: Iterator[bytes]) -> Json:
     try:
         path = absolute(os.fsencode(arguments["path"]))
-        chunks = _plain(pieces)
+        chunks = plain(pieces)
         view = containerfs.enter(arguments["view"])
         folder = _destination(view, path, arguments)
         owner = None

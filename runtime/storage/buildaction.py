@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runtime.storage.patterns import Matcher
+    from runtime.storage.patterns import Matcher, State
 
     Json = dict[str, Any]
 
@@ -37,6 +37,19 @@ class Action:
         self.exclude = _matcher(told.get("exclude"))
         self.required: list[str] = told.get("required") or []
         self.mode: int | list[list[int | str]] | None = told.get("mode")
+
+    def wanted(
+        self, path: str, include: State | None, exclude: State | None
+    ) -> tuple[bool, bool, State | None, State | None]:
+        """(whether it is copied, whether what is in it may be), and the states for what is in it."""
+        wanted = may = True
+        if self.include:
+            wanted, include = self.include.enter(path, include)
+        if self.exclude:
+            left_out, exclude = self.exclude.enter(path, exclude)
+            if left_out:
+                wanted, may = False, self.exclude.negations
+        return wanted, may, include, exclude
 
 
 def _matcher(patterns: list[str] | None) -> Matcher | None:

@@ -17,7 +17,7 @@ from runtime.storage.buildunpack import FileUnpacker, unpack
 from runtime.storage.memory import keep_freed
 from runtime.storage.tarheader import Entry, TarError
 from runtime.storage.tarreader import Reader, Source
-from runtime.storage.tarstream import CHUNK, decompressor, detect
+from runtime.storage.tarstream import plain, read_pieces
 from runtime.storage.tree import Tree
 
 TYPE_CHECKING = False
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     Json = dict[str, Any]
 
 MAX_ENTRIES = 1_000_000  # each is an inode; and a digest in memory
-_HEAD = 512
 _MANY = 1024
 
 
@@ -75,25 +74,6 @@ class ContextUnpacker(FileUnpacker):
         self._made.clear()
 
 
-def _plain(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The tar in `pieces`, decompressed; begins to read at once, and imports what it needs."""
-    head = b""
-    while len(head) < _HEAD and (data := next(pieces, b"")):
-        head += data
-    expand = decompressor(detect(head))
-
-    def original() -> Iterator[bytes]:
-        yield head
-        yield from pieces
-
-    return expand(original())
-
-
-def _pieces(source: int) -> Iterator[bytes]:
-    while data := os.read(source, CHUNK):
-        yield data
-
-
 def untar(arguments: Json, fds: list[int]) -> Json:
     """Unpack the (compressed) tar from `fds[0]` into "folder"/data, with an `Index` beside that.
 
@@ -103,14 +83,14 @@ def untar(arguments: Json, fds: list[int]) -> Json:
     """
     keep_freed()
     body = Body(fds[0], arguments["body"]) if arguments.get("body") else None
-    pieces = body.pieces() if body else _pieces(fds[0])
+    pieces = body.pieces() if body else read_pieces(fds[0])
     answer = _untar(arguments["folder"], pieces, arguments.get("limit", MAX_ENTRIES))
     return {**answer, "body": body.state()} if body else answer
 
 
 def _untar(folder: str, pieces: Iterator[bytes], limit: int) -> Json:
     try:
-        chunks = _plain(pieces)
+        chunks = plain(pieces)
         index = Index(f"{folder}/index", written=True)
         root = os.open(f"{folder}/data", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         os.fchdir(root)

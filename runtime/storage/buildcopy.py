@@ -15,7 +15,7 @@ import sys
 from runtime.storage import buildview
 from runtime.storage.buildaction import Action, changed
 from runtime.storage.buildpaths import CopyError, Root, is_folder, join, names, reason, shown, split
-from runtime.storage.tree import OPEN_DIRECTORY
+from runtime.storage.tree import OPEN_DIRECTORY, filled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,8 +167,7 @@ class Copier:
         self._target = target
         self._owner = owner
         self._mode = action.mode if action else None
-        self._include = action.include if action else None
-        self._exclude = action.exclude if action else None
+        self._chosen = action if action and (action.include or action.exclude) else None
         self._links: dict[tuple[int, int], bytes] = {}
         self.count = 0
 
@@ -197,7 +196,7 @@ class Copier:
         last = split(place)[1] or b"."
         created = self.make(folder, last, place)
         below = os.open(last, OPEN_DIRECTORY, dir_fd=folder)
-        if self._include is None and self._exclude is None:
+        if self._chosen is None:
             self._all(inner, below, place)
         else:
             self._some(_Branch(None, inner, b"", place, below), "", None, None)
@@ -217,19 +216,6 @@ class Copier:
             if not stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
                 raise CopyError(f"cannot copy to non-directory: @{shown(place)}") from None
             return False
-
-    def _wanted(
-        self, path: str, include: State | None, exclude: State | None
-    ) -> tuple[bool, bool, State | None, State | None]:
-        """(whether it is copied, whether what is in it may be), and the states for what is in it."""
-        wanted = may = True
-        if self._include:
-            wanted, include = self._include.enter(path, include)
-        if self._exclude:
-            left_out, exclude = self._exclude.enter(path, exclude)
-            if left_out:
-                wanted, may = False, self._exclude.negations
-        return wanted, may, include, exclude
 
     def _all(self, source: int, below: int, place: bytes) -> None:
         """All in the folder `source` into the folder `below`, which is at `place`."""
@@ -251,9 +237,10 @@ class Copier:
 
     def _some(self, branch: _Branch, path: str, include: State | None, exclude: State | None) -> None:
         """As `_all`, of what the patterns want."""
+        assert self._chosen
         for name in names(branch.source):
             inner_path = f"{path}/{os.fsdecode(name)}" if path else os.fsdecode(name)
-            wanted, may, included, excluded = self._wanted(inner_path, include, exclude)
+            wanted, may, included, excluded = self._chosen.wanted(inner_path, include, exclude)
             if not wanted and not may:
                 continue
             info = os.stat(name, dir_fd=branch.source, follow_symlinks=False)
@@ -378,14 +365,8 @@ def _range(old: int, new: int, start: int, end: int) -> None:
 
 
 def _sparse(old: int, new: int, size: int) -> None:
-    at = 0
-    while at < size:
-        try:
-            start = os.lseek(old, at, os.SEEK_DATA)
-        except OSError:
-            break  # a hole up to the end
-        at = os.lseek(old, start, os.SEEK_HOLE)
-        _range(old, new, start, at)
+    for start, end in filled(old, size):
+        _range(old, new, start, end)
     os.ftruncate(new, size)
 
 

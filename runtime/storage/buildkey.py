@@ -224,13 +224,7 @@ class Walker:
     def _some(self, folder: int, above: str, action: Action, include: Any, exclude: Any) -> None:
         for name in names(folder):
             path = f"{above}/{os.fsdecode(name)}" if above else os.fsdecode(name)
-            wanted, may, included, excluded = True, True, include, exclude
-            if action.include:
-                wanted, included = action.include.enter(path, include)
-            if action.exclude:
-                left_out, excluded = action.exclude.enter(path, exclude)
-                if left_out:
-                    wanted, may = False, action.exclude.negations
+            wanted, may, included, excluded = action.wanted(path, include, exclude)
             if not wanted and not may:
                 continue
             info = os.stat(name, dir_fd=folder, follow_symlinks=False)

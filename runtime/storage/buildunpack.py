@@ -14,7 +14,7 @@ from runtime.storage import tarheader as tar
 from runtime.storage.buildpaths import CopyError, Root, reason, shown
 from runtime.storage.tarheader import Entry, TarError
 from runtime.storage.tarreader import Reader, Source
-from runtime.storage.tarstream import CHUNK, decompressor, detect
+from runtime.storage.tarstream import CHUNK, HEAD, decompressor, detect
 from runtime.storage.tree import Breakout, Tree, clean
 from runtime.storage.untar import Unpacker
 
@@ -22,7 +22,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     Expand = Callable[[Iterator[bytes]], Iterator[bytes]]
 
-_HEAD = 512
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _KINDS = ("", "gzip", "bzip2", "xz", "zstd")
 
@@ -41,22 +40,9 @@ class FileUnpacker(Unpacker):
         """Place one member. Raises TarError, Breakout, OSError."""
         path = clean(entry.name)
         self.count += 1
-        kind = entry.type
-        if not path:
-            reader.skip_data(entry)
-        elif kind == tar.REGULAR:
-            self._file(path, entry, reader)
+        if path:
+            self._make(path, entry, reader)
         else:
-            if kind == tar.DIRECTORY:
-                self._folder(path, entry)
-            elif kind == tar.HARDLINK:
-                self._hardlink(path, entry)
-            elif kind == tar.SYMLINK:
-                self._symlink(path, entry)
-            elif kind in (tar.CHARACTER, tar.BLOCK_DEVICE, tar.FIFO):
-                self._node(path, entry)
-            else:
-                raise TarError(f"unhandled tar header type {kind[0]}")
             reader.skip_data(entry)
 
 
@@ -129,7 +115,7 @@ class Archives:
         return -1
 
     def _chunks(self, fd: int) -> Iterator[bytes]:
-        head = os.pread(fd, _HEAD, 0)
+        head = os.pread(fd, HEAD, 0)
         expand = self._expand.get(detect(head))
         if expand is None:
             raise TarError("zstd is not supported here: the zstandard module is missing")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
-LOCATE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 

@@ -77,19 +77,7 @@ class CopyUnpacker(Unpacker):
             entry.uid, entry.gid = self._owner
         if self._no_overwrite:
             self._check(path, entry)
-        kind = entry.type
-        if kind == tar.REGULAR:
-            self._file(path, entry, reader)
-            return
-        if kind == tar.DIRECTORY:
-            self._folder(path, entry)
-        elif kind == tar.HARDLINK:
-            self._hardlink(path, entry)
-        elif kind == tar.SYMLINK:
-            self._symlink(path, entry)
-        else:
-            self._node(path, entry)
-        reader.skip_data(entry)
+        self._make(path, entry, reader)
 
     def _check(self, path: bytes, entry: Entry) -> None:
         try:

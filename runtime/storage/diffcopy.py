@@ -19,7 +19,7 @@ from runtime.storage.buildindex import Hashing, Index
 from runtime.storage.buildpaths import reason, shown
 from runtime.storage.memory import keep_freed
 from runtime.storage.tarstream import load_thread_end
-from runtime.storage.tree import OPEN_DIRECTORY, empty
+from runtime.storage.tree import OPEN_DIRECTORY, remove
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Receiver:
                     self._index.get(old)
                 return
             if told.linkname or not regular or not stat.S_ISREG(old.st_mode) or old.st_nlink > 1:
-                self._remove(folder.fd, name, old)
+                remove(folder.fd, name, old)
                 old = None
         if regular and told.linkname:
             self._link(folder, name, told)
@@ -199,7 +199,7 @@ class Receiver:
 
     def _folder(self, above: _Folder, name: bytes, told: wire.Stat, old: os.stat_result | None) -> None:
         if old is not None and not stat.S_ISDIR(old.st_mode):
-            self._remove(above.fd, name, old)
+            remove(above.fd, name, old)
             old = None
         if old is None:
             os.mkdir(name, 0o700, dir_fd=above.fd)
@@ -220,7 +220,7 @@ class Receiver:
         while len(self._stack) > depth:
             folder = self._stack.pop()
             for name in folder.left:
-                self._remove(folder.fd, name, os.stat(name, dir_fd=folder.fd, follow_symlinks=False))
+                remove(folder.fd, name, os.stat(name, dir_fd=folder.fd, follow_symlinks=False))
             if folder.mtime is not None:
                 os.utime(folder.fd, ns=(folder.mtime, folder.mtime))
                 os.close(folder.fd)
@@ -239,17 +239,6 @@ class Receiver:
             mode, told.uid, told.gid, told.size, told.mtime, told.major, told.minor, told.linkname,
         )  # fmt: skip
 
-    def _remove(self, folder: int, name: bytes, info: os.stat_result) -> None:
-        if not stat.S_ISDIR(info.st_mode):
-            os.unlink(name, dir_fd=folder)
-            return
-        fd = os.open(name, OPEN_DIRECTORY, dir_fd=folder)
-        try:
-            empty(fd)
-        finally:
-            os.close(fd)
-        os.rmdir(name, dir_fd=folder)
-
     def _new_file(
         self, folder: _Folder, name: bytes, told: wire.Stat, number: int, old: os.stat_result | None
     ) -> None:
@@ -259,7 +248,7 @@ class Receiver:
             fd = os.open(name, _OLD_FILE, dir_fd=folder.fd)
             if os.listxattr(fd):
                 os.close(fd)
-                self._remove(folder.fd, name, old)
+                remove(folder.fd, name, old)
                 fd = -1
         if fd < 0:
             fd = os.open(name, _NEW_FILE, 0o600, dir_fd=folder.fd)

@@ -17,7 +17,7 @@ from runtime.storage.changes import ADDED, DELETED, MODIFIED, Change, differ, sh
 from runtime.storage.copyup import Copier
 from runtime.storage.packer import Output, Packer
 from runtime.storage.tarwriter import marker
-from runtime.storage.tree import OPEN_DIRECTORY, empty
+from runtime.storage.tree import OPEN_DIRECTORY, empty, filled, remove
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Merger(Copier):
         except FileNotFoundError:
             old = None
         if old and not (folder and stat.S_ISDIR(old.st_mode)):
-            _remove(target, name, old)
+            remove(target, name, old)
             old = None
         if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0:
             return
@@ -116,29 +116,11 @@ class Merger(Copier):
 
 def _copy_sparse(old: int, new: int, size: int) -> None:
     """Copy what a file holds, and leave holes."""
-    at = 0
-    while at < size:
-        try:
-            start = os.lseek(old, at, os.SEEK_DATA)
-        except OSError:
-            break  # a hole up to the end
-        at = os.lseek(old, start, os.SEEK_HOLE)
+    for start, end in filled(old, size):
         os.lseek(new, start, os.SEEK_SET)
-        while start < at and (sent := os.sendfile(new, old, start, at - start)):
+        while start < end and (sent := os.sendfile(new, old, start, end - start)):
             start += sent
     os.ftruncate(new, size)
-
-
-def _remove(folder: int, name: bytes, info: os.stat_result) -> None:
-    if not stat.S_ISDIR(info.st_mode):
-        os.unlink(name, dir_fd=folder)
-        return
-    fd = os.open(name, OPEN_DIRECTORY, dir_fd=folder)
-    try:
-        empty(fd)
-    finally:
-        os.close(fd)
-    os.rmdir(name, dir_fd=folder)
 
 
 def _opaque(folder: int) -> bool:

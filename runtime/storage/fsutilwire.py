@@ -5,9 +5,10 @@ Source: tonistiigi/fsutil types/wire.proto and stat.proto; protobuf's encoding.
 
 from __future__ import annotations
 
+from runtime import varint
+
 STAT, REQ, DATA, FIN, ERR = range(5)
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_MAX_SHIFT = 63
 # Fields of Packet
 _TYPE, _STAT, _ID, _DATA = 1, 2, 3, 4
 # Go's os.FileMode
@@ -37,19 +38,12 @@ class Stat:
         return mode & 0o777 | special
 
 
-def varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
+def _varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     """(number, place behind it). Raises WireError."""
-    value = shift = 0
     try:
-        while True:
-            byte = data[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value & 0xFFFFFFFFFFFFFFFF, at
-            shift += 7
-            if shift > _MAX_SHIFT:
-                raise WireError("varint overflow")
+        return varint.decode(data, at)
+    except ValueError:
+        raise WireError("varint overflow") from None
     except IndexError:
         raise WireError("unexpected EOF") from None
 
@@ -59,13 +53,13 @@ def _fields(data: memoryview) -> list[tuple[int, int, memoryview]]:
     found = []
     at, end = 0, len(data)
     while at < end:
-        key, at = varint(data, at)
+        key, at = _varint(data, at)
         kind = key & 7
         number, value = 0, data[:0]
         if kind == _VARINT:
-            number, at = varint(data, at)
+            number, at = _varint(data, at)
         elif kind == _BYTES:
-            length, at = varint(data, at)
+            length, at = _varint(data, at)
             if length > end - at:
                 raise WireError("unexpected EOF")
             value = data[at : at + length]
@@ -127,22 +121,16 @@ def parse(packet: memoryview) -> tuple[int, int, Stat | None, memoryview]:
     return kind, number, stat, data
 
 
-def _encoded(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+def number(field: int, value: int) -> bytes:
+    """A field with a number, negative ones as 64 bits; none for 0."""
+    return varint.encode(field << 3) + varint.encode(value & 0xFFFFFFFFFFFFFFFF) if value else b""
 
 
-def encode(kind: int, number: int = 0, data: bytes = b"") -> bytes:
-    """A Packet without a stat."""
-    out = b""
-    if kind:
-        out += b"\x08" + _encoded(kind)
-    if number:
-        out += b"\x18" + _encoded(number)
-    if data:
-        out += b"\x22" + _encoded(len(data)) + data
-    return out
+def text(field: int, value: bytes) -> bytes:
+    """A field with bytes; none for b""."""
+    return varint.encode(field << 3 | _BYTES) + varint.encode(len(value)) + value if value else b""
+
+
+def encode(kind: int, identity: int = 0, data: bytes = b"", *, about: bytes = b"") -> bytes:
+    """A Packet. `about`: its stat, encoded."""
+    return number(_TYPE, kind) + text(_STAT, about) + number(_ID, identity) + text(_DATA, data)

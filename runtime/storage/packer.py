@@ -30,10 +30,13 @@ _OPAQUE = b".wh..wh..opq"
 
 
 class Output:
-    """Where the tar goes: an fd, compressed on the way when `encoding` is "gzip" or "deflate"."""
+    """Where the tar goes: an fd, compressed on the way when `encoding` is "gzip" or "deflate".
 
-    def __init__(self, fd: int, encoding: str = "") -> None:
-        self._fd = fd
+    `together`: how many bytes are held back until they are written.
+    """
+
+    def __init__(self, fd: int, encoding: str = "", *, together: int = _TOGETHER) -> None:
+        self._fd, self._together = fd, together
         bits = {"gzip": 31, "deflate": -15}.get(encoding)
         self._held: list[bytes] = []
         self._size = 0
@@ -42,7 +45,7 @@ class Output:
     def _send(self, data: bytes) -> None:
         self._held.append(data)
         self._size += len(data)
-        if self._size >= _TOGETHER:
+        if self._size >= self._together:
             self.flush()
 
     def flush(self) -> None:

@@ -64,27 +64,14 @@ class Matcher:
             matched = not pattern.negated
         return matched, State(known)
 
-    def may_hold(self, path: str) -> bool:
-        """Whether something in this folder, itself left out, may be taken in again by a `!` pattern."""
-        folder = path + "/"
-        return any(
-            pattern.negated and (pattern.start.startswith(folder) or folder.startswith(pattern.start))
-            for pattern in self.patterns
-        )
-
 
 class Pattern:
-    """One pattern. `start` is its text up to the first wildcard; `negated` tells that it began with `!`."""
+    """One pattern. `negated` tells that it began with `!`."""
 
     def __init__(self, text: str, negated: bool, items: Sequence["_Item"]) -> None:
         self.text, self.negated, self.items = text, negated, items
         self.literal: str | None = None
         self.regex: re.Pattern[str] | None = None
-        self.start = ""
-        for kind, what in items:
-            if kind != "literal":
-                break
-            self.start += what
         plain = all(kind == "literal" for kind, _ in items)
         if plain and "\\" not in text:
             self.literal = text

@@ -44,6 +44,7 @@ def load_thread_end() -> None:
 load_thread_end()
 
 CHUNK = 1 << 18
+HEAD = 512  # that much shows the compression
 PIECE = 4 << 20  # the most that one step of inflating gives, so that a bomb cannot fill the memory
 QUEUE = 16
 _SLICE = 4096  # of zstd data at a time: gives 128 MiB at most
@@ -174,6 +175,26 @@ def decompressor(kind: str) -> Callable[[Iterator[bytes]], Iterator[bytes]]:
     return lambda chunks: chunks
 
 
+def plain(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The tar in `pieces`, decompressed; begins to read at once, and imports what it needs."""
+    head = b""
+    while len(head) < HEAD and (data := next(pieces, b"")):
+        head += data
+    expand = decompressor(detect(head))
+
+    def original() -> Iterator[bytes]:
+        yield head
+        yield from pieces
+
+    return expand(original())
+
+
+def read_pieces(source: int) -> Iterator[bytes]:
+    """What an fd gives, to its end."""
+    while data := os.read(source, CHUNK):
+        yield data
+
+
 class LayerStream:
     """Plain tar chunks out of `source` (an fd); the original goes to the fd `copy` when that is set.
 
@@ -198,7 +219,7 @@ class LayerStream:
 
     def open(self, *, plain: bool = False) -> None:
         """Read enough to know the compression, unless it is known to be none. Raises OSError, TarError."""
-        while len(self._head) < 512:
+        while len(self._head) < HEAD:
             data = os.read(self._source, CHUNK)
             if not data:
                 break

@@ -8,7 +8,7 @@ well. The fds of recently used parents are kept: archives list folders one after
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from runtime import syscalls
 
@@ -184,6 +184,31 @@ def empty(directory: int) -> None:
     finally:
         for fd, _ in stack:
             os.close(fd)
+
+
+def remove(folder: int, name: bytes, info: os.stat_result) -> None:
+    """Remove what is called `name` in the folder (an fd), with all below. `info`: its `lstat`."""
+    if not stat.S_ISDIR(info.st_mode):
+        os.unlink(name, dir_fd=folder)
+        return
+    fd = os.open(name, OPEN_DIRECTORY, dir_fd=folder)
+    try:
+        empty(fd)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=folder)
+
+
+def filled(file: int, size: int) -> Iterator[tuple[int, int]]:
+    """(begin, end) of the parts of a file that are no holes."""
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(file, at, os.SEEK_DATA)
+        except OSError:
+            break  # a hole up to the end
+        at = os.lseek(file, start, os.SEEK_HOLE)
+        yield start, at
 
 
 def _list(fd: int) -> list[tuple[bytes, bool]]:

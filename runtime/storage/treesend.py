@@ -16,6 +16,8 @@ import threading
 
 from runtime import syscalls
 from runtime.storage.archive import go_mode
+from runtime.storage.fsutilwire import DATA, ERR, FIN, REQ, STAT, WireError, encode, number, parse, text
+from runtime.storage.packer import Output
 from runtime.storage.trees import Entry, entries, roots
 
 TYPE_CHECKING = False
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
-STAT, REQ, DATA, FIN, ERR = range(5)
 PIECE = 256 << 10
 _READ = 1 << 14
 _MAX_PACKET = 1 << 20  # of the receiver's: it only asks
@@ -35,30 +36,9 @@ class Refused(Exception):
     """The receiver has ended it, or says what makes no sense."""
 
 
-def varint(value: int) -> bytes:
-    """A number as protobuf has it; negative ones as 64 bits."""
-    value &= (1 << 64) - 1
-    parts = bytearray()
-    while value > 0x7F:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
-
-
-def number(field: int, value: int) -> bytes:
-    """A field with a number; none for 0."""
-    return varint(field << 3) + varint(value) if value else b""
-
-
-def text(field: int, value: bytes) -> bytes:
-    """A field with bytes; none for b""."""
-    return varint(field << 3 | 2) + varint(len(value)) + value if value else b""
-
-
 def packet(kind: int, *, about: bytes = b"", identity: int = 0, data: bytes = b"") -> bytes:
     """A Packet, with its length in front."""
-    body = number(1, kind) + text(2, about) + number(3, identity) + text(4, data)
+    body = encode(kind, identity, data, about=about)
     return struct.pack(">I", len(body)) + body
 
 
@@ -79,41 +59,19 @@ def described(entry: Entry) -> bytes:
 
 def asked(body: bytes) -> tuple[int, int, bytes]:
     """(kind, number, data) of a receiver's Packet. Raises Refused."""
-    found = {1: 0, 3: 0}
-    data = b""
-    at = 0
-    while at < len(body):
-        key, at = _number(body, at)
-        if key & 7 == 0:
-            found[key >> 3], at = _number(body, at)
-        elif key & 7 == 2:
-            size, at = _number(body, at)
-            if key >> 3 == 4:
-                data = body[at : at + size]
-            at += size
-        else:
-            raise Refused("a packet that is none")
-    return found[1], found[3], data
-
-
-def _number(body: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        if at >= len(body) or shift > 63:
-            raise Refused("a packet that is none")
-        value |= (body[at] & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if body[at - 1] < 0x80:
-            return value, at
+    try:
+        kind, identity, _, data = parse(memoryview(body))
+    except WireError:
+        raise Refused("a packet that is none") from None
+    return kind, identity, bytes(data)
 
 
 class Sender:
     """One transfer: what was told, and what was asked for."""
 
     def __init__(self, out: int, requests: int) -> None:
-        self._out = out
-        self._held: list[bytes] = []
-        self._size = 0
+        # One write for each packet would cost most of the time where files are small
+        self._out = Output(out, together=PIECE)
         self._requests = requests
         self._buffer = b""
         self._known: dict[int, Entry] = {}
@@ -122,20 +80,13 @@ class Sender:
         self.bytes = 0
 
     def write(self, data: bytes) -> None:
-        """With the next `flush`: one for each packet would cost most of the time where files are small."""
-        self._held.append(data)
-        self._size += len(data)
+        """With the next `flush` at the latest. Raises BrokenPipeError when nobody reads any more."""
         self.bytes += len(data)
-        if self._size >= PIECE:
-            self.flush()
+        self._out.write(data)
 
     def flush(self) -> None:
-        """Raises BrokenPipeError when nobody reads any more."""
-        view = memoryview(b"".join(self._held))
-        self._held.clear()
-        self._size = 0
-        while view:
-            view = view[os.write(self._out, view) :]
+        """Write what is held back."""
+        self._out.flush()
 
     def tell(self, number: int, entry: Entry) -> None:
         """Say of an entry that it is there."""
@@ -182,13 +133,13 @@ class Sender:
         """Send what is asked for, until the receiver has all. Raises Refused, BrokenPipeError."""
         while True:
             if self._wanted.empty():
-                self.flush()
+                self._out.flush()
             entry = self._wanted.get()
             if isinstance(entry, BaseException):
                 raise entry
             if entry is None:
                 self.write(packet(FIN))
-                self.flush()
+                self._out.flush()
                 return
             number = self._numbers.pop(id(entry))
             self._file(number, entry, folders)

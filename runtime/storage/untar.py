@@ -48,6 +48,9 @@ class Unpacker:
             reader.skip_data(entry)
             self._whiteout(path, base, entry)
             return
+        self._make(path, entry, reader)
+
+    def _make(self, path: bytes, entry: Entry, reader: Reader) -> None:
         kind = entry.type
         if kind == tar.REGULAR:
             self._file(path, entry, reader)

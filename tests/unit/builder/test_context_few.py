@@ -9,6 +9,7 @@ import pytest
 from compatd.engine.builder.context import Contexts, FewReceiver, Receiver
 from compatd.engine.builder.context.few import MAX_BYTES
 from compatd.engine.errors import EngineError, NotFound
+from runtime import varint
 from runtime.storage import fsutilwire as wire
 from runtime.storage.overlay import Overlay
 
@@ -21,9 +22,9 @@ def stat(path: str, *, mode: int = 0o644, size: int = 0, link: str = "") -> byte
     """A STAT packet of one entry."""
 
     def text(field: int, value: bytes) -> bytes:
-        return bytes([field << 3 | 2]) + wire._encoded(len(value)) + value
+        return bytes([field << 3 | 2]) + varint.encode(len(value)) + value
 
-    body = text(1, path.encode()) + b"\x10" + wire._encoded(mode) + b"\x28" + wire._encoded(size)
+    body = text(1, path.encode()) + b"\x10" + varint.encode(mode) + b"\x28" + varint.encode(size)
     body += text(7, link.encode()) if link else b""
     return text(2, body)
 

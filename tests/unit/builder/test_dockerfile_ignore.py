@@ -92,14 +92,6 @@ def test_an_exclamation_mark_alone() -> None:
         Matcher(["!"])
 
 
-def test_folders_that_must_be_walked_all_the_same() -> None:
-    matcher = Matcher(["*", "!a/b", "!c*"])
-    assert matcher.may_hold("a")
-    assert matcher.may_hold("cd")
-    assert not matcher.may_hold("x")
-    assert not Matcher(["*"]).may_hold("a")
-
-
 def test_a_walk_differs_where_a_later_pattern_only_takes_back_a_folder() -> None:
     """The walk asks about a folder before what is in it is left out: BuildKit's and the archive's order."""
     matcher = Matcher(["a/b", "!a"])

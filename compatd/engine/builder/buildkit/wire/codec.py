@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
+from runtime import varint
+
 MAX_DEPTH = 64  # messages within messages
 MAX_ITEMS = 1 << 16  # elements of lists and maps, and messages, in all of one message
 
@@ -119,35 +121,17 @@ def make(name: str, rows: Iterable[Row]) -> type[Message]:
         by_tag[row.number << 3 | (_VARINT if number else _BYTES)] = row
         if packed:
             by_tag[row.number << 3 | _BYTES] = row
-        heads[row.name] = varint(row.number << 3 | (_VARINT if number and not packed else _BYTES))
+        heads[row.name] = varint.encode(row.number << 3 | (_VARINT if number and not packed else _BYTES))
     body |= {"_by_tag": by_tag, "_groups": groups, "_heads": heads}
     return type(name.rpartition(".")[2], (Message,), body)
 
 
-def varint(value: int) -> bytes:
-    """An unsigned number below 2**64."""
-    if value < 0x80:
-        return bytes((value,))
-    out = bytearray()
-    while value >= 0x80:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
     """The number and where the rest begins. Raises DecodeError, IndexError at the end of data."""
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & 0xFFFFFFFFFFFFFFFF, at
-        shift += 7
-        if shift > 63:
-            raise DecodeError("variable length integer overflow")
+    try:
+        return varint.decode(data, at)
+    except ValueError:
+        raise DecodeError("variable length integer overflow") from None
 
 
 # decoding
@@ -303,7 +287,7 @@ def _encode(message: Message, parts: list[bytes]) -> None:
                 _put_one(entry, heads_of_entry["value"], row.kind, value[key])
                 _put(parts, head, b"".join(entry))
         elif row.repeated and row.kind in _NUMBERS:
-            _put(parts, head, b"".join(varint(int(number) & 0xFFFFFFFFFFFFFFFF) for number in value))
+            _put(parts, head, b"".join(varint.encode(int(number) & 0xFFFFFFFFFFFFFFFF) for number in value))
         else:
             for item in value if row.repeated else (value,):
                 _put_one(parts, head, row.kind, item)
@@ -311,7 +295,7 @@ def _encode(message: Message, parts: list[bytes]) -> None:
 
 def _put_one(parts: list[bytes], head: bytes, kind: str, value: Any) -> None:
     if kind in _NUMBERS:
-        parts += (head, varint(int(value) & 0xFFFFFFFFFFFFFFFF))
+        parts += (head, varint.encode(int(value) & 0xFFFFFFFFFFFFFFFF))
     else:
         _put(parts, head, _chunk(kind, value))
 
@@ -325,7 +309,7 @@ def _chunk(kind: str, value: Any) -> bytes:
 
 
 def _put(parts: list[bytes], head: bytes, chunk: bytes) -> None:
-    parts += (head, varint(len(chunk)), chunk)
+    parts += (head, varint.encode(len(chunk)), chunk)
 
 
 def _plain(value: Any) -> Any:
