@@ -122,6 +122,13 @@ class Done:
         self.key, self.tree, self.folder = key, tree, folder
 
 
+def close(kit: Kit, context: Context) -> None:
+    """Close a context; nothing of it may be left."""
+    kit.run(context.close())
+    kit.storage.settle()
+    assert not context.folder.exists()
+
+
 def step(line: str, workdir: str) -> Any:
     """The step of a line, which may be several with a heredoc."""
     text = f"FROM scratch AS other\nFROM scratch\nWORKDIR {workdir}\n{line}\n"

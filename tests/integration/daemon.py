@@ -36,6 +36,15 @@ class ApiError(Exception):
     """An answer of 400 and above: (status, message)."""
 
 
+def answer_to(connection: http.client.HTTPConnection) -> tuple[http.client.HTTPResponse, bytes]:
+    """The answer, and its body. Raises ApiError."""
+    answer = connection.getresponse()
+    read = answer.read()
+    if answer.status >= 400:
+        raise ApiError(answer.status, json.loads(read)["message"])
+    return answer, read
+
+
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = 180) -> Any:
     """Poll until `condition` is true and give its value. Fails after a generous time."""
     deadline = time.monotonic() + seconds
@@ -115,17 +124,11 @@ class Daemon:
 
     def call(self, method: str, path: str, body: Any = None, data: bytes | None = None) -> Any:
         """One API call: the decoded JSON answer or its bytes. Raises ApiError."""
-        connection = UnixConnection(self.socket)
-        try:
+        with contextlib.closing(UnixConnection(self.socket)) as connection:
             content = json.dumps(body).encode() if body is not None else data
             kind = "application/x-tar" if data is not None else "application/json"
             connection.request(method, path, content, {"Content-Type": kind})
-            answer = connection.getresponse()
-            read = answer.read()
-        finally:
-            connection.close()
-        if answer.status >= 400:
-            raise ApiError(answer.status, json.loads(read)["message"])
+            answer, read = answer_to(connection)
         is_json = answer.headers.get("Content-Type", "").startswith("application/json")
         with contextlib.suppress(ValueError):
             return json.loads(read) if is_json and read else read
@@ -284,6 +287,24 @@ def running_daemon(*options: str, config: Any = None, kind: type[Daemon] = Daemo
         raise
     finally:
         daemon.destroy()
+
+
+@contextlib.contextmanager
+def daemon_on_a_disk(size: int, driver: str) -> Iterator[Daemon]:
+    """A daemon whose data root is a tmpfs of `size` bytes, with the busybox image."""
+    made = Daemon(Path(tempfile.mkdtemp(prefix="compatd-it-")), "--storage-driver", driver)
+    made.data_root.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0711", "tmpfs", str(made.data_root)]
+    try:
+        subprocess.run(mount, check=True)
+        made.start()
+        made.image()
+        yield made
+    finally:
+        with contextlib.suppress(Exception):
+            made.stop()
+        subprocess.run(["umount", "-l", str(made.data_root)], check=False)
+        made.destroy()
 
 
 def busybox_tar() -> bytes:

@@ -1,6 +1,7 @@
 """Builds by `POST /build`, both builders: version 1 is the classic one, 2 is BuildKit."""
 
 import base64
+import contextlib
 import http.client
 import io
 import json
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.integration.daemon import ApiError, Daemon, UnixConnection
+from tests.integration.daemon import Daemon, UnixConnection, answer_to
 
 
 def tar_of(dockerfile: str, files: Mapping[str, bytes] | None = None, **fields: Any) -> bytes:
@@ -65,14 +66,8 @@ def begin(daemon: Daemon, context: bytes, **query: Any) -> http.client.HTTPConne
 
 def build(daemon: Daemon, context: bytes, **query: Any) -> Built:
     """Build to the end. Raises ApiError for what is refused."""
-    connection = begin(daemon, context, **query)
-    try:
-        answer = connection.getresponse()
-        read = answer.read()
-    finally:
-        connection.close()
-    if answer.status >= 400:
-        raise ApiError(answer.status, json.loads(read)["message"])
+    with contextlib.closing(begin(daemon, context, **query)) as connection:
+        _, read = answer_to(connection)
     return Built([json.loads(line) for line in read.splitlines() if line.strip()])
 
 

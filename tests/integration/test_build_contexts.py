@@ -18,7 +18,7 @@ from compatd.engine.builder.context import Context, Receiver
 from compatd.engine.errors import EngineError
 from conformance.images import Tar
 from runtime.storage import fsutilwire as wire
-from tests.integration.copykit import Kit, read
+from tests.integration.copykit import Kit, close, read
 
 pytestmark = pytest.mark.root
 
@@ -38,12 +38,6 @@ async def pieces(data: bytes, size: int = 10_000) -> AsyncIterator[bytes]:
 def untar(kit: Kit, data: bytes) -> Context:
     context: Context = kit.run(kit.builder.contexts.from_tar(pieces(data)))
     return context
-
-
-def close(kit: Kit, context: Context) -> None:
-    kit.run(context.close())
-    kit.storage.settle()
-    assert not context.folder.exists()
 
 
 @pytest.mark.parametrize(

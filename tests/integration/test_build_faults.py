@@ -6,18 +6,15 @@ import contextlib
 import os
 import random
 import shutil
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from compatd.fsck.command import check
-from tests.integration.daemon import ApiError, Daemon, running_daemon, wait_until
+from tests.integration.daemon import ApiError, Daemon, daemon_on_a_disk, running_daemon, wait_until
 from tests.integration.postkit import begin, build, tar_of
 
 pytestmark = pytest.mark.root
@@ -123,20 +120,8 @@ def test_cancelled_by_its_id(version: int) -> None:
 @pytest.fixture(params=["overlay2", "vfs"])
 def small(request: pytest.FixtureRequest) -> Iterator[Daemon]:
     """A daemon whose data root is a tmpfs of 32 MiB."""
-    made = Daemon(Path(tempfile.mkdtemp(prefix="compatd-it-")), "--storage-driver", request.param)
-    made.data_root.mkdir()
-    try:
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=32m,mode=0711", "tmpfs", str(made.data_root)], check=True
-        )
-        made.start()
-        made.image()
+    with daemon_on_a_disk(32 << 20, request.param) as made:
         yield made
-    finally:
-        with contextlib.suppress(Exception):
-            made.stop()
-        subprocess.run(["umount", "-l", str(made.data_root)], check=False)
-        made.destroy()
 
 
 def test_a_full_disk(small: Daemon) -> None:

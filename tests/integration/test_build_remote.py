@@ -16,7 +16,7 @@ from compatd.engine.builder.context import Context
 from compatd.engine.builder.errors import BuildError
 from compatd.engine.errors import EngineError
 from conformance.images import Tar
-from tests.integration.copykit import Kit, read
+from tests.integration.copykit import Kit, close, read
 
 pytestmark = pytest.mark.root
 
@@ -26,12 +26,6 @@ def kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
     kit = Kit(tmp_path_factory.mktemp("kit"))
     yield kit
     kit.close()
-
-
-def close(kit: Kit, context: Context) -> None:
-    kit.run(context.close())
-    kit.storage.settle()
-    assert not context.folder.exists()
 
 
 @pytest.fixture

@@ -1,20 +1,16 @@
 """A data root without space: clear errors, nothing half stored, and the daemon goes on."""
 
-import contextlib
 import gzip
 import io
 import json
 import os
-import subprocess
 import tarfile
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.daemon import ApiError, Daemon, wait_until
+from tests.integration.daemon import ApiError, Daemon, daemon_on_a_disk, wait_until
 from tests.integration.killkit import registry_process
 from tests.integration.test_storage_images import archive_of, config_of
 
@@ -27,19 +23,8 @@ LARGE = 48 << 20
 @pytest.fixture(scope="module", params=["overlay2", "vfs"])
 def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
     """One whose data root is a tmpfs of SIZE bytes."""
-    made = Daemon(Path(tempfile.mkdtemp(prefix="compatd-it-")), "--storage-driver", request.param)
-    made.data_root.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0711", "tmpfs", str(made.data_root)]
-    try:
-        subprocess.run(mount, check=True)
-        made.start()
-        made.image()
+    with daemon_on_a_disk(SIZE, request.param) as made:
         yield made
-    finally:
-        with contextlib.suppress(Exception):
-            made.stop()
-        subprocess.run(["umount", "-l", str(made.data_root)], check=False)
-        made.destroy()
 
 
 def large_tar() -> bytes:

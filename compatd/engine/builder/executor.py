@@ -247,7 +247,7 @@ class Execution:
             if self._classic:
                 return await self._classic.step(index, at, step, stand, None)
             return stand.after(step.state)
-        definition, foreseen = await self._foreseen(index, step, stand)
+        definition, foreseen = await self._foreseen(step, stand)
         if self._foresight and foreseen:
             vertex = self.board.vertex(
                 step.title, [stand.vertex], index, len(stand.times), list(stand.chain_ids[-1:])
@@ -279,7 +279,7 @@ class Execution:
         finally:
             await action.close()
 
-    async def _foreseen(self, index: int, step: Step, stand: Stand) -> tuple[str, tuple[str, Record] | None]:
+    async def _foreseen(self, step: Step, stand: Stand) -> tuple[str, tuple[str, Record] | None]:
         """A step's definition, and what it came to elsewhere, brought here, if caches know of it."""
         if self._foresight is None:
             return "", None

@@ -10,7 +10,6 @@ from compatd.engine.builder.bases import Base, Bases
 from compatd.engine.builder.context import Context
 from compatd.engine.builder.dockerfile import instructions as i
 from compatd.engine.builder.dockerfile import lint
-from compatd.engine.builder.dockerfile.errors import DockerfileError
 from compatd.engine.builder.dockerfile.ignore import Matcher
 from compatd.engine.builder.dockerfile.parser import parse
 from compatd.engine.builder.errors import BuildError
@@ -242,8 +241,3 @@ def from_title(program: Program, stage: PlannedStage, base: Base, *, several: bo
     prefix = f"{stage.platform or program.plan.platform} " if several else ""
     prefix += f"{stage.name} " if stage.name else ""
     return f"[{prefix}{1:{int(1 + math.log10(steps))}}/{steps}] FROM {base.title}"
-
-
-def first_lines(error: DockerfileError) -> tuple[int, int]:
-    """Where it is wrong, or (0, 0)."""
-    return error.locations[0] if error.locations else (0, 0)

@@ -3,7 +3,7 @@
 Source: moby/buildkit solver/types (Vertex, VertexStatus, VertexLog, VertexWarning).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from compatd.engine.builder.dockerfile.errors import Lines
@@ -107,25 +107,3 @@ class Observer:
 
     async def pulled(self, message: Json) -> None:
         """A message of a pull, as the API has them: for the classic text."""
-
-
-@dataclass(slots=True)
-class Recorder(Observer):
-    """Keeps all that it hears: for tests."""
-
-    vertexes: dict[str, Vertex] = field(default_factory=dict)
-    logs: list[Log] = field(default_factory=list)
-    warnings: list[Notice] = field(default_factory=list)
-    steps: list[StepEvent] = field(default_factory=list)
-
-    def vertex(self, vertex: Vertex) -> None:
-        self.vertexes[vertex.digest] = vertex
-
-    async def log(self, log: Log) -> None:
-        self.logs.append(log)
-
-    def warning(self, notice: Notice) -> None:
-        self.warnings.append(notice)
-
-    async def step(self, event: StepEvent) -> None:
-        self.steps.append(event)

@@ -1,7 +1,7 @@
 """What a build is asked for, and what comes of it: between the doors and the executor."""
 
 import socket
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -150,7 +150,6 @@ class BuildResult:
     results: tuple[PlatformResult, ...]
     warnings: Sequence[Any] = ()  # of plan.linter
     pins: Any = None
-    used_contexts: Collection[str] = ()
 
     def close(self) -> None:
         """Let the layers go: the images made of them (and the cache) hold them now."""

@@ -4,13 +4,13 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from compatd import VERSION
-from compatd.engine import gojson, metrics, timestamps
+from compatd.engine import metrics, timestamps
 from compatd.engine.containers import stop
 from compatd.engine.containers.merge import CONFIG_DEFAULTS, merge_config
 from compatd.engine.containers.model import Container
 from compatd.engine.errors import Conflict, EngineError, NotFound
 from compatd.engine.images import changes as dockerfile
+from compatd.engine.images.child import document
 from compatd.engine.images.reference import Reference
 from compatd.engine.metrics import timed
 
@@ -163,9 +163,7 @@ def image_config(
     created: int,
 ) -> bytes:
     """The config JSON of the new image, as the engine writes it; `created` in ns."""
-    moment = timestamps.rfc3339(created)
-    platform = container.platform
-    entry: Json = {"created": moment}
+    entry: Json = {"created": timestamps.rfc3339(created)}
     if author:
         entry["author"] = author
     created_by = " ".join(container.config.get("Cmd") or [])
@@ -173,24 +171,13 @@ def image_config(
         entry["created_by"] = created_by
     if comment:
         entry["comment"] = comment
-    diff_ids = list((parent.get("rootfs") or {}).get("diff_ids") or [])
-    if diff_id == _EMPTY:
-        entry["empty_layer"] = True
-    else:
-        diff_ids.append(diff_id)
-    document: Json = {
-        "architecture": parent.get("architecture") or platform.get("architecture") or "",
-        "author": author,
-        "config": config,
-        "container": container.id,
-        "container_config": tidy(container.config),
-        "created": moment,
-        "docker_version": VERSION,
-        "history": [*(parent.get("history") or []), entry],
-        "os": parent.get("os") or "linux",
-        "os.version": parent.get("os.version"),
-        "os.features": parent.get("os.features"),
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
-        "variant": parent.get("variant"),
-    }
-    return gojson.dumps({key: value for key, value in document.items() if value or key == "architecture"})
+    return document(
+        parent,
+        entry,
+        config,
+        author=author,
+        container=container.id,
+        container_config=tidy(container.config),
+        diff_id=None if diff_id == _EMPTY else diff_id,
+        architecture=container.platform.get("architecture") or "",
+    )

@@ -15,7 +15,7 @@ from compatd.engine.builder.buildkit.wire.messages import proto
 from compatd.engine.builder.exporting.client import TargetExists
 from compatd.engine.builder.exporting.descriptors import Descriptor, digest_of
 from compatd.engine.builder.exporting.task import Task
-from compatd.engine.builder.progress import Recorder, Status
+from compatd.engine.builder.progress import Log, Notice, Observer, Status, StepEvent, Vertex
 from compatd.engine.builder.request import BuildResult, PlatformResult, StepRecord
 from compatd.engine.errors import NotFound
 from compatd.engine.images.model import Layer, chain_ids
@@ -154,16 +154,31 @@ class FakeClient:
             return {one.name: tar.extractfile(one).read() for one in tar if one.isfile()}  # type: ignore[union-attr]
 
 
-class Lines(Recorder):
-    """Also keeps the parts' names."""
+class Lines(Observer):
+    """Keeps what it hears, and the parts' names."""
+
+    def __init__(self) -> None:
+        self.vertexes: dict[str, Vertex] = {}
+        self.logs: list[Log] = []
+        self.warnings: list[Notice] = []
+        self.steps: list[StepEvent] = []
+        self.parts: list[str] = []
+
+    def vertex(self, vertex: Vertex) -> None:
+        self.vertexes[vertex.digest] = vertex
 
     def status(self, status: Status) -> None:
         if status.id not in self.parts:
             self.parts.append(status.id)
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: list[str] = []
+    async def log(self, log: Log) -> None:
+        self.logs.append(log)
+
+    def warning(self, notice: Notice) -> None:
+        self.warnings.append(notice)
+
+    async def step(self, event: StepEvent) -> None:
+        self.steps.append(event)
 
 
 def task(client: Any = None, **more: Any) -> Task:

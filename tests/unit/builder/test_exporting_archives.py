@@ -272,6 +272,17 @@ def test_an_inline_cache_is_in_the_config_and_found(engine: Any) -> None:
     assert all(found(engine, entry, client, ["key 0 0", "key 0 1"]))
 
 
+def assert_not_there(engine: Any, entry: CacheEntry, at_hand: Any) -> None:
+    """A cache that finds nothing, and raises nothing."""
+
+    async def ask() -> Any:
+        (source,) = cacheimport.sources(engine, [entry], at_hand)
+        with engine.images.index.pinned() as pins:
+            return await source.find("key", [], pins)
+
+    assert asyncio.run(ask()) is None
+
+
 @pytest.mark.parametrize(
     ("entry", "text"),
     [
@@ -283,13 +294,7 @@ def test_an_inline_cache_is_in_the_config_and_found(engine: Any) -> None:
 )
 def test_a_cache_that_is_not_there_is_only_told(engine: Any, entry: CacheEntry, text: str) -> None:
     at_hand = task(FakeClient())
-
-    async def ask() -> Any:
-        (source,) = cacheimport.sources(engine, [entry], at_hand)
-        with engine.images.index.pinned() as pins:
-            return await source.find("key", [], pins)
-
-    assert asyncio.run(ask()) is None
+    assert_not_there(engine, entry, at_hand)
     (vertex,) = at_hand.observer.vertexes.values()  # type: ignore[attr-defined]
     assert vertex.name.startswith("importing cache manifest from") and text in vertex.error
 
@@ -325,12 +330,6 @@ class Refusing:
 def test_credentials_that_cannot_be_had(engine: Any) -> None:
     at_hand = task(auth=Refusing())
     entry = CacheEntry("registry", {"ref": "r:5000/a"})
-
-    async def ask() -> Any:
-        (source,) = cacheimport.sources(engine, [entry], at_hand)
-        with engine.images.index.pinned() as pins:
-            return await source.find("key", [], pins)
-
-    assert asyncio.run(ask()) is None
+    assert_not_there(engine, entry, at_hand)
     (vertex,) = at_hand.observer.vertexes.values()  # type: ignore[attr-defined]
     assert vertex.error == "no helper for r:5000"

@@ -1,7 +1,6 @@
 """Control: builds, their progress, the cache and the history. Source: moby/buildkit control/control.go."""
 
 import datetime
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 SERVICE = "/moby.buildkit.v1.Control/"
 _STARTED, _COMPLETE, _DELETED = 0, 1, 2
-_FILTER = re.compile(r"(\w+)(==|~=|!=)?(.*)")
 
 
 def _proto(name: str) -> type[Message]:

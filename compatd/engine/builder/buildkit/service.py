@@ -11,15 +11,14 @@ from compatd.engine.builder.buildkit.door import Door
 from compatd.engine.builder.buildkit.jobs import Job, Jobs, Reference
 from compatd.engine.builder.buildkit.lent import SessionAuth
 from compatd.engine.builder.buildkit.limits import Peer
-from compatd.engine.builder.buildkit.options import FrontendOptions
 from compatd.engine.builder.buildkit.posted import Posted
 from compatd.engine.builder.buildkit.solving import Solving
 from compatd.engine.builder.buildkit.wire.codec import Message
 from compatd.engine.builder.buildkit.wire.status import Code, GrpcError
-from compatd.engine.builder.exporting import cacheimport, contexts
+from compatd.engine.builder.exporting import contexts
 from compatd.engine.builder.exporting.client import SessionClient
-from compatd.engine.builder.exporting.task import CacheEntry, Task
-from compatd.engine.builder.request import CacheSource, NamedContext
+from compatd.engine.builder.exporting.task import Task
+from compatd.engine.builder.request import NamedContext
 from compatd.engine.builder.running.files import host_gateways
 from compatd.engine.errors import EngineError
 
@@ -94,11 +93,3 @@ class BuildKit(Door):
         if not job.session_id:
             raise EngineError("the build has no session")
         return SessionClient(await self.sessions.of(job.peer.owner).get(job.session_id))
-
-    async def cache_sources(self, job: Job, wanted: FrontendOptions) -> list[CacheSource]:
-        """The caches of `--cache-from`."""
-        client = await self.client(job) if job.session_id and wanted.cache_from else None
-        auth = SessionAuth(self.sessions.of(job.peer.owner), job.session_id)
-        task = Task(observer=job.status, client=client, auth=auth)
-        entries = [CacheEntry(one["Type"], one["Attrs"]) for one in wanted.cache_from]
-        return list(cacheimport.sources(self.engine, entries, task))

@@ -1,23 +1,19 @@
 """Image documents as the classic builder writes them: one for each step, on that of the step before.
 
-Source: moby image (NewChildImage), images saved by a real engine (fields and their order).
+Source: images saved by a real engine (fields and their order).
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compatd import VERSION
-from compatd.engine import gojson, timestamps
+from compatd.engine import timestamps
 from compatd.engine.images.changes import empty_config, ordered
+from compatd.engine.images.child import document
 
 Json = dict[str, Any]
 
 _SHELL = ("/bin/sh", "-c")
 _NOP = "#(nop) "
-_ORDER = (
-    "architecture", "author", "config", "container", "container_config", "created", "docker_version",
-    "history", "os", "os.version", "os.features", "rootfs", "variant",
-)  # fmt: skip
 
 
 def config_of(config: Mapping[str, Any], parent: str) -> Json:
@@ -59,31 +55,11 @@ def child(
     `created` in ns; `container` what the text calls the step's container, "" for COPY and ADD; `diff_id` of
     the step's layer, None where it made none.
     """
-    moment = timestamps.rfc3339(created)
-    entry: Json = {"created": moment, "created_by": created_by}
+    entry: Json = {"created": timestamps.rfc3339(created), "created_by": created_by}
     if author:
         entry["author"] = author
-    diff_ids = list((parent.get("rootfs") or {}).get("diff_ids") or [])
-    if diff_id is None:
-        entry["empty_layer"] = True
-    else:
-        diff_ids.append(diff_id)
     own = config_of(config, parent_id)
     ran = own | {"Hostname": container[:12], "Cmd": command(created_by, config.get("Shell"))}
-    document: Json = {
-        "architecture": parent.get("architecture") or "",
-        "author": author,
-        "config": own,
-        "container": container,
-        "container_config": ran,
-        "created": moment,
-        "docker_version": VERSION,
-        "history": [*(parent.get("history") or []), entry],
-        "os": parent.get("os") or "linux",
-        "os.version": parent.get("os.version"),
-        "os.features": parent.get("os.features"),
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
-        "variant": parent.get("variant"),
-    }
-    kept = {key: document[key] for key in _ORDER if document[key] or key == "architecture"}
-    return bytes(gojson.dumps(kept))
+    return document(
+        parent, entry, own, author=author, container=container, container_config=ran, diff_id=diff_id
+    )

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,18 @@ def _leaves(path: str) -> bool:
     return False
 
 
+@asynccontextmanager
+async def filling(context: Context) -> AsyncIterator[None]:
+    """Closes the context when that fails. Raises EngineError for what a worker could not."""
+    try:
+        yield
+    except BaseException as error:
+        await context.close()
+        if isinstance(error, WorkerError):
+            raise EngineError(str(error)) from error
+        raise
+
+
 class Contexts:
     """Makes contexts; one for an engine, at `Builder.contexts`."""
 
@@ -152,7 +165,7 @@ class Contexts:
             answer: Json = await self.runtime.worker(UNTAR, arguments, [source])
             return answer
 
-        try:
+        async with filling(context):
             lent = await lend() if lend else None
             if lent:
                 answer: Json = {}
@@ -165,11 +178,6 @@ class Contexts:
                 answer = await piped(gathered(chunks), work)
             if "error" in answer:
                 raise EngineError(answer["error"])
-        except BaseException as error:
-            await context.close()
-            if isinstance(error, WorkerError):
-                raise EngineError(str(error)) from error
-            raise
         return context
 
     async def from_remote(

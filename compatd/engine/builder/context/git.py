@@ -8,11 +8,10 @@ import codecs
 import os
 from typing import Any
 
-from compatd.engine.builder.context.folder import Context, Contexts, Progress
+from compatd.engine.builder.context.folder import Context, Contexts, Progress, filling
 from compatd.engine.builder.context.sshproxy import agent
 from compatd.engine.builder.dockerfile.gitref import GitRef
 from compatd.engine.errors import EngineError
-from runtime.client.types import WorkerError
 
 CLONE = "runtime.storage.gitclone:run"
 _LINE_MAX = 1000
@@ -39,18 +38,13 @@ async def clone(
         "checksum": checksum or ref.checksum, "mtime": ref.mtime, "by_commit": ref.fetch_by_commit,
         "header": header, "classic": classic, "ssh": False,
     }  # fmt: skip
-    try:
+    async with filling(context):
         async with agent(ssh, context.folder) as socket_path:
             arguments["ssh"] = bool(socket_path)
             answer = await _run(contexts, arguments, progress)
         if "error" in answer:
             raise EngineError(answer["error"])
         context.commit = answer["commit"]
-    except BaseException as error:
-        await context.close()
-        if isinstance(error, WorkerError):
-            raise EngineError(str(error)) from error
-        raise
     return context
 
 

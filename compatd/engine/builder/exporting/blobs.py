@@ -14,7 +14,7 @@ from compatd.engine.builder.exporting.descriptors import Descriptor, layer_type
 from compatd.engine.errors import EngineError
 from compatd.engine.images import Images
 from compatd.engine.images.model import Layer
-from compatd.engine.images.registry.sources import gzip_compressor
+from compatd.engine.images.registry import sources
 from compatd.engine.images.registry.threads import to_the_end
 from compatd.engine.images.together import together
 
@@ -156,7 +156,7 @@ def compressor(how: Compression) -> Any:
         return zstandard.ZstdCompressor(level=3 if how.level is None else max(how.level, 1)).compressobj()
     if how.kind == GZIP:
         if how.level is None:
-            return gzip_compressor()
+            return sources.gzip_compressor()
         import zlib
 
         return zlib.compressobj(how.level, wbits=31)
@@ -169,16 +169,7 @@ async def write(path: Path, chunks: AsyncIterator[bytes], how: Compression) -> t
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     digest = hashlib.sha256()
     size = 0
-
-    def put(data: bytes) -> int:
-        if packer:
-            data = packer.compress(data) if data else packer.flush()
-        digest.update(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-        return len(data)
-
+    put = sources.packing(fd, digest, packer)
     try:
         async for piece in chunks:
             if piece:

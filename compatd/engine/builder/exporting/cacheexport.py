@@ -5,7 +5,7 @@ Source: moby/buildkit cache/remotecache (export, inline, local, registry).
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from compatd.engine import gojson, timestamps
@@ -32,6 +32,14 @@ Json = dict[str, Any]
 
 INLINE, LOCAL, REGISTRY = "inline", "local", "registry"
 _NAMES = {LOCAL: "exporting cache to client directory", REGISTRY: "exporting cache to registry"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Cache:
+    blobs: Sequence[Blob]
+    config: bytes
+    manifest: bytes
+    described: Descriptor  # the manifest
 
 
 def check(entries: Sequence[CacheEntry]) -> None:
@@ -121,11 +129,11 @@ async def export(engine: "Engine", entry: CacheEntry, result: BuildResult, task:
                 line.note("skipping cache export for empty result")
                 return {}
             manifest, described = _manifest(entry, config, order)
-            used = [blobs[layer.digest] for layer in order]
+            cache = _Cache([blobs[layer.digest] for layer in order], config, manifest, described)
             if entry.type == LOCAL:
-                await _to_folder(task, entry, used, config, manifest, described, line)
+                await _to_folder(task, entry, cache, line)
             else:
-                await _to_registry(engine, task, entry, used, config, manifest, described, line)
+                await _to_registry(engine, task, entry, cache, line)
             document = json.dumps(described.document(), separators=(",", ":"))
             response["cache.manifest"] = document
     return response
@@ -187,10 +195,7 @@ def _manifest(entry: CacheEntry, config: bytes, layers: list[Descriptor]) -> tup
 async def _to_folder(
     task: Task,
     entry: CacheEntry,
-    blobs: Sequence[Blob],
-    config: bytes,
-    manifest: bytes,
-    described: Descriptor,
+    cache: _Cache,
     line: Line,
 ) -> None:
     if task.client is None:
@@ -201,10 +206,10 @@ async def _to_folder(
         with line.part(f"writing layer {blob.digest}"):
             await store.write(blob.descriptor, blob.chunks())
 
-    await each(blobs, write)
+    await each(cache.blobs, write)
     for text, descriptor, data in (
-        ("writing config", descriptors.of(config, cachemodel.CONFIG), config),
-        ("writing cache manifest", described, manifest),
+        ("writing config", descriptors.of(cache.config, cachemodel.CONFIG), cache.config),
+        ("writing cache manifest", cache.described, cache.manifest),
     ):
         with line.part(f"{text} {descriptor.digest}"):
             await store.write(descriptor, small(descriptor, data).chunks())
@@ -214,10 +219,7 @@ async def _to_registry(
     engine: "Engine",
     task: Task,
     entry: CacheEntry,
-    blobs: Sequence[Blob],
-    config: bytes,
-    manifest: bytes,
-    described: Descriptor,
+    cache: _Cache,
     line: Line,
 ) -> None:
     wanted = _reference(entry)
@@ -230,10 +232,12 @@ async def _to_registry(
             with line.part(f"writing layer {blob.digest}") as part:
                 await upload(repository, blob, part.advance)
 
-        await each(blobs, write)
-        with line.part(f"writing config {digest_of(config)}"):
-            await repository.put_blob(digest_of(config), config)
-        with line.part(f"writing cache manifest {described.digest}"):
-            await repository.put_manifest(wanted.tag or wanted.digest, manifest, described.media_type)
+        await each(cache.blobs, write)
+        with line.part(f"writing config {digest_of(cache.config)}"):
+            await repository.put_blob(digest_of(cache.config), cache.config)
+        with line.part(f"writing cache manifest {cache.described.digest}"):
+            await repository.put_manifest(
+                wanted.tag or wanted.digest, cache.manifest, cache.described.media_type
+            )
 
     await at_registry(wanted, settings, auth, send, push=True)

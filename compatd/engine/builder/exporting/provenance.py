@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from compatd.engine import gojson, timestamps
+from compatd.engine import timestamps
 from compatd.engine.builder.bases import Base
 from compatd.engine.builder.exporting.attributes import boolean
 from compatd.engine.builder.exporting.task import Invocation
@@ -190,8 +190,3 @@ def _steps(result: PlatformResult) -> Json:
 def _source(invocation: Invocation) -> Json:
     data = base64.b64encode(invocation.dockerfile).decode()
     return {"source": {"infos": [{"filename": invocation.filename, "language": "Dockerfile", "data": data}]}}
-
-
-def compact(document: Json) -> bytes:
-    """As it is in an image."""
-    return gojson.dumps(document)

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,24 @@ _GZIP = 31  # zlib's wbits for a gzip member; its header has no time and no name
 def gzip_compressor() -> Any:
     """A compressor whose output depends on nothing but its input."""
     return isal_zlib.compressobj(2, wbits=_GZIP) if isal_zlib else zlib.compressobj(6, wbits=_GZIP)
+
+
+def packing(fd: int, digest: Any, compressor: Any) -> Callable[[bytes], int]:
+    """A function that writes what it is given to `fd`, b"" at the end, and tells how many bytes it wrote.
+
+    `compressor`: None, or what packs it before; `digest` is of what is written.
+    """
+
+    def put(data: bytes) -> int:
+        if compressor:
+            data = compressor.compress(data) if data else compressor.flush()
+        digest.update(data)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        return len(data)
+
+    return put
 
 
 class Source:
@@ -56,16 +74,7 @@ class Source:
         """Make the file out of a layer's plain tar. What goes wrong is raised by whoever reads."""
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         digest = hashlib.sha256()
-        compressor = gzip_compressor() if compress else None
-
-        def put(data: bytes) -> int:
-            if compressor:
-                data = compressor.compress(data) if data else compressor.flush()
-            digest.update(data)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
-            return len(data)
+        put = packing(fd, digest, gzip_compressor() if compress else None)
 
         try:
             async for piece in plain:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from compatd.engine.builder.buildkit.wire.metadata import first, timeout_seconds, timeout_text
-from compatd.engine.builder.buildkit.wire.server import MAX_MESSAGE, ServerStream
+from compatd.engine.builder.buildkit.wire.server import ServerStream
 from compatd.engine.builder.buildkit.wire.status import (
     Code,
     Detail,
@@ -13,7 +13,7 @@ from compatd.engine.builder.buildkit.wire.status import (
     percent_decode,
     percent_encode,
 )
-from compatd.engine.builder.buildkit.wire.streams import QUEUE, WINDOW
+from compatd.engine.builder.buildkit.wire.streams import MAX_MESSAGE, QUEUE, WINDOW
 from compatd.engine.errors import NotFound
 from tests.unit.builder.wire.ends import (
     CHECK,

@@ -13,6 +13,7 @@ from compatd.engine.builder.buildkit.wire.metadata import received, sent, timeou
 from compatd.engine.builder.buildkit.wire.status import Code, GrpcError, of_trailers
 from compatd.engine.builder.buildkit.wire.streams import (
     CANCEL,
+    MAX_MESSAGE,
     BadMessage,
     ByteStream,
     ConnectionLost,
@@ -23,7 +24,6 @@ from compatd.engine.builder.buildkit.wire.streams import (
 if TYPE_CHECKING:
     from compatd.engine.builder.buildkit.wire.http2 import Connection
 
-MAX_MESSAGE = 16 << 20  # bytes, as dockerd's (containerd's defaults)
 
 _T = TypeVar("_T")
 Sent = Mapping[str, str | Sequence[str]]

@@ -12,6 +12,7 @@ from compatd.engine.builder.buildkit.wire.messages import Method, method
 from compatd.engine.builder.buildkit.wire.metadata import received, sent, timeout_seconds
 from compatd.engine.builder.buildkit.wire.status import Code, GrpcError, of_exception, trailers
 from compatd.engine.builder.buildkit.wire.streams import (
+    MAX_MESSAGE,
     NO_ERROR,
     BadMessage,
     ByteStream,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_MESSAGE = 16 << 20  # bytes, as dockerd's (containerd's defaults)
 
 _HEAD: Headers = [(":status", "200"), ("content-type", "application/grpc")]
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 WINDOW = 4 << 20  # bytes that a peer may send before it must be given room
 QUEUE = 4 << 20  # bytes of whole messages that wait before the peer gets no more room
+MAX_MESSAGE = 16 << 20  # bytes, as dockerd's (containerd's defaults)
 UNSENT = 512 << 10  # bytes of a connection unsent before senders wait
 
 NO_ERROR, CANCEL = 0, 8  # RFC 9113, 7
