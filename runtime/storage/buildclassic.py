@@ -120,17 +120,12 @@ class ClassicCopier(Copier):
         whole = info.st_mtime_ns // _SECOND * _SECOND
         return whole, whole
 
-    def _clear(self, folder: int, name: bytes, place: bytes) -> None:
+    def _clear_folder(self, folder: int, name: bytes, place: bytes) -> None:
+        fd = os.open(name, OPEN_DIRECTORY, dir_fd=folder)
         try:
-            os.unlink(name, dir_fd=folder)
-        except FileNotFoundError:
-            return
-        except IsADirectoryError:
-            fd = os.open(name, OPEN_DIRECTORY, dir_fd=folder)
-            try:
-                empty(fd)
-            except OSError as error:
-                raise CopyError(f"unlinkat @{shown(place)}: {reason(error)}", error.errno or 0) from None
-            finally:
-                os.close(fd)
-            os.rmdir(name, dir_fd=folder)
+            empty(fd)
+        except OSError as error:
+            raise CopyError(f"unlinkat @{shown(place)}: {reason(error)}", error.errno or 0) from None
+        finally:
+            os.close(fd)
+        os.rmdir(name, dir_fd=folder)

@@ -298,7 +298,10 @@ class Copier:
         except FileNotFoundError:
             return
         except IsADirectoryError:
-            raise CopyError(f"cannot replace to directory @{shown(place)} with file") from None
+            self._clear_folder(folder, name, place)
+
+    def _clear_folder(self, folder: int, name: bytes, place: bytes) -> None:
+        raise CopyError(f"cannot replace to directory @{shown(place)} with file") from None
 
     def _file(
         self, source: int, name: bytes, info: os.stat_result, folder: int, new: bytes, place: bytes

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from compatd.engine.containers.logentries import Converter
 from compatd.engine.timestamps import rfc3339
+from runtime import varint
 
 _SOURCES = {b"stdout": b"out", b"stderr": b"err"}
 
@@ -41,7 +42,7 @@ def decode(record: bytes) -> tuple[bytes, bytes, bytes, dict[str, str]]:
     """
     if record[8:9] == b"\x10" and record[18:19] == b"\x1a":
         # Nearly all: stream, a time of nine bytes, the line, and no more.
-        size, start = _varint(record, 19)
+        size, start = varint.decode(record, 19)
         if start + size == len(record):
             return _SOURCES[record[2:8]], record[start:] + b"\n", _when(record[9:18]), {}
     source, at, line, cut = b"", 0, b"", False
@@ -66,7 +67,7 @@ def decode(record: bytes) -> tuple[bytes, bytes, bytes, dict[str, str]]:
 @lru_cache(maxsize=1024)
 def _when(digits: bytes) -> bytes:
     # Entries that came in one read have one time.
-    return _key(_varint(digits, 0)[0])
+    return _key(varint.decode(digits, 0)[0])
 
 
 def _key(at: int) -> bytes:
@@ -77,26 +78,15 @@ def _key(at: int) -> bytes:
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
     position = 0
     while position < len(data):
-        key, position = _varint(data, position)
+        key, position = varint.decode(data, position)
         if key & 7 == 0:
-            number, position = _varint(data, position)
+            number, position = varint.decode(data, position)
             yield key >> 3, number
         elif key & 7 == 2:
-            size, position = _varint(data, position)
+            size, position = varint.decode(data, position)
             if position + size > len(data):
                 raise ValueError("cut off")
             yield key >> 3, data[position : position + size]
             position += size
         else:
             raise ValueError("unknown kind of field")
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7

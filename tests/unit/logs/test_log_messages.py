@@ -3,6 +3,7 @@
 import pytest
 
 from compatd.engine.containers import localentries
+from runtime import varint
 from runtime.logs import local
 from runtime.logs.messages import MAX_LINE, Message, Now, Splitter
 
@@ -42,7 +43,7 @@ def test_a_line_of_just_the_size_ends_in_an_empty_piece() -> None:
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 1 << 60])
 def test_varints(value: int) -> None:
     data = local.varint(value)
-    assert localentries._varint(data, 0) == (value, len(data))
+    assert varint.decode(data, 0) == (value, len(data))
 
 
 def test_known_record() -> None:

@@ -10,7 +10,6 @@ from compatd.engine.builder.buildkit.lent import SessionAuth
 from compatd.engine.builder.buildkit.options import FrontendOptions
 from compatd.engine.builder.buildkit.wire.codec import Message
 from compatd.engine.builder.exporting import exports
-from compatd.engine.builder.exporting.client import SessionClient
 from compatd.engine.builder.exporting.task import CacheEntry, Invocation, Output, Task
 from compatd.engine.errors import EngineError
 
@@ -77,13 +76,10 @@ async def task_for(
     kit: "BuildKit", job: Job, options: FrontendOptions, dockerfile: bytes, *, several: bool = False
 ) -> Task:
     """What exports and imports of caches have at hand. Raises GrpcError when the client's session is gone."""
-    client, sessions = None, kit.sessions.of(job.peer.owner)
-    if job.session_id:
-        client = SessionClient(await sessions.get(job.session_id))
     return Task(
         observer=job.status,
-        client=client,
-        auth=SessionAuth(sessions, job.session_id),
+        client=await kit.client(job) if job.session_id else None,
+        auth=SessionAuth(kit.sessions.of(job.peer.owner), job.session_id),
         invocation=Invocation(
             ref=job.ref,
             frontend=dict(job.attributes),

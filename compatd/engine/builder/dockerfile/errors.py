@@ -15,7 +15,7 @@ MAX_OPTIONS = 1000
 class DockerfileError(InvalidParameter):
     """An error in a Dockerfile, worded as BuildKit words it.
 
-    `locations` are the places it is about, the innermost first; `excerpts` shows them. `syntax` is true for
+    `locations` are the places it is about, the innermost first; `excerpt` shows one. `syntax` is true for
     files that cannot be parted into instructions.
     """
 
@@ -33,10 +33,6 @@ class DockerfileError(InvalidParameter):
     def at(self, lines: Lines, prefix: str = "") -> "DockerfileError":
         """The same error, `prefix` before its text, at `lines` where it has no place yet."""
         return DockerfileError(prefix + self.message, self.locations or [lines])
-
-    def excerpts(self, source: str, name: str = "Dockerfile") -> str:
-        """The blocks of source lines that the build clients print before the error."""
-        return "".join(excerpt(source, lines, name) for lines in self.locations)
 
 
 def excerpt(source: str, lines: Lines, name: str = "Dockerfile") -> str:
