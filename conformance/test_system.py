@@ -23,7 +23,7 @@ def test_ping(engine: Engine, method: str) -> None:
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.headers["server"].startswith("Docker/")
     assert answer.headers["server"].endswith("(linux)")
-    assert answer.headers["builder-version"] == engine.pick({"1.24": "1", "1.42": "2"})
+    assert answer.headers.get("builder-version") == engine.pick({"1.24": None, "1.42": "2"})
     assert "alt-svc" not in answer.headers
 
 
