@@ -137,6 +137,10 @@ class Cgroup:
         """How many processes the kernel has killed for want of memory."""
         raise NotImplementedError
 
+    def kills_missed(self) -> bool:
+        """Whether there was such a kill since `oom_kills`, though the group has gone: by systemd's hand."""
+        return False
+
     def stats(self) -> dict[str, Any]:
         """Raw figures, mostly by file name; what is missing is None.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 
-from runtime.cgroups.base import Cgroup, CgroupError, read, write
+from runtime.cgroups.base import Cgroup, CgroupError, keyed, read, write
 from runtime.cgroups.v1 import V1
 from runtime.cgroups.v2 import V2, cpu_weight, memory_swap
 
@@ -185,6 +185,22 @@ class _Scope(Cgroup):
 
 class ScopeV2(_Scope, V2):
     """A scope in the unified hierarchy; systemd has made it with all controllers (Delegate)."""
+
+    _above = -1  # kills in the slice, of which ours are a part, when ours were counted
+
+    def oom_kills(self) -> int:
+        above = self._kills_above()  # first: what comes in between is not forgotten
+        own = read(self.dir, "memory.events")
+        if own:
+            self._above = above
+        return keyed(own).get("oom_kill", 0)
+
+    def kills_missed(self) -> bool:
+        # systemd removes an empty scope at once, and with it the kernel's count.
+        return 0 <= self._above < self._kills_above() and not os.path.isdir(self.dir)
+
+    def _kills_above(self) -> int:
+        return keyed(read(os.path.dirname(self.dir), "memory.events")).get("oom_kill", 0)
 
     def properties(self, resources: Resources) -> list[Property]:
         found: list[Property] = []

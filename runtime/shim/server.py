@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _EPOLLPRI = 2
+_IN_MODIFY = 2  # inotify(7)
+_LATELY = 5.0
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -64,6 +66,7 @@ class Server:
         self._paused = False
         self._deleted = False
         self._ooms = 0
+        self._short_at = 0.0  # when memory was short, by the kernel's word
         self.oom_fd = -1
 
     def connect(self, sock: socket.socket) -> None:
@@ -74,6 +77,8 @@ class Server:
         """Serve until the container is gone and nobody needs this process any more."""
         if self.oom_fd >= 0:
             os.set_blocking(self.oom_fd, False)
+            if self._container.cgroup:
+                self._container.cgroup.oom_kills()  # from here on
             self._loop.watch(self.oom_fd, READ | _EPOLLPRI, self._oom)
         self._loop.on_children(self._reap)
         self._listener.start(self.connect)
@@ -169,21 +174,31 @@ class Server:
     # What happens
 
     def _oom(self, events: int) -> None:
-        try:
-            os.read(self.oom_fd, 4096)  # an eventfd (cgroup v1) or inotify (v2)
-        except OSError:
-            pass
+        self._hear()
         self._count_ooms(8)
+
+    def _hear(self) -> None:
+        """Take the news: an eventfd's (cgroup v1), or events of inotify (v2), 16 bytes each."""
+        try:
+            news = os.read(self.oom_fd, 4096)
+        except OSError:
+            return
+        if any(news[at + 4] & _IN_MODIFY for at in range(0, len(news), 16)):  # and not that the file has gone
+            self._short_at = time.monotonic()
 
     def _count_ooms(self, more: int = 0) -> None:
         """Tell when there is a new kill, else look again `more` times, ever later.
 
         The kernel's word comes when memory is short; it counts the kill some time after that.
         """
-        try:
-            kills = self._container.cgroup.oom_kills() if self._container.cgroup else 0
-        except OSError:
-            return
+        kills = 0
+        if cgroup := self._container.cgroup:
+            try:
+                kills = cgroup.oom_kills()
+            except OSError:
+                pass  # the group is just going
+            if time.monotonic() - self._short_at < _LATELY and cgroup.kills_missed():
+                kills = kills or 1
         if kills > self._ooms:
             self._ooms = kills
             self._tell({"event": "oom"})
@@ -211,6 +226,7 @@ class Server:
 
     def _finished(self, status: int, at: int) -> None:
         code, number = exit_code(status)
+        self._hear()
         self._count_ooms()
         self._container.close_log()
         self._exit = {"code": code, "signal": number, "oom": self._ooms > 0, "at": at}

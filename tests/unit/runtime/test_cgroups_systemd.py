@@ -227,3 +227,22 @@ def test_a_parent_must_be_a_slice_for_systemd() -> None:
     for wrong in ("/any", ".slice", "a.service"):
         with pytest.raises(InvalidParameter, match=r'valid slice named as "xxx\.slice"'):
             cgroupdriver.check_parent(wrong, "systemd")
+
+
+def test_a_kill_whose_count_systemd_has_taken_away(tmp_path: Path) -> None:
+    one = scope(root=str(tmp_path))
+    group = Path(one.dir)
+    group.mkdir(parents=True)
+    above = group.parent / "memory.events"
+    above.write_text("oom_kill 3\n")
+    assert not one.kills_missed()  # ours were never counted
+    (group / "memory.events").write_text("max 1\noom_kill 0\n")
+    assert one.oom_kills() == 0
+    above.write_text("oom_kill 4\n")
+    assert not one.kills_missed()  # the group tells itself
+    (group / "memory.events").unlink()
+    group.rmdir()
+    assert one.oom_kills() == 0
+    assert one.kills_missed()
+    above.write_text("oom_kill 3\n")
+    assert not one.kills_missed()
