@@ -137,8 +137,13 @@ class Cgroup:
         """How many processes the kernel has killed for want of memory."""
         raise NotImplementedError
 
+    def note_kills(self) -> None:
+        """From here on `kills_missed` knows."""
+
     def kills_missed(self) -> bool:
-        """Whether there was such a kill since `oom_kills`, though the group has gone: by systemd's hand."""
+        """Whether there was a kill that `oom_kills`, after `note_kills`, could not count: systemd has removed
+        the group.
+        """
         return False
 
     def stats(self) -> dict[str, Any]:

@@ -188,12 +188,15 @@ class ScopeV2(_Scope, V2):
 
     _above = -1  # kills in the slice, of which ours are a part, when ours were counted
 
+    def note_kills(self) -> None:
+        self._above = self._kills_above()
+
     def oom_kills(self) -> int:
         above = self._kills_above()  # first: what comes in between is not forgotten
-        own = read(self.dir, "memory.events")
-        if own:
+        kills = super().oom_kills()
+        if os.path.isdir(self.dir):
             self._above = above
-        return keyed(own).get("oom_kill", 0)
+        return kills
 
     def kills_missed(self) -> bool:
         # systemd removes an empty scope at once, and with it the kernel's count.

@@ -78,7 +78,7 @@ class Server:
         if self.oom_fd >= 0:
             os.set_blocking(self.oom_fd, False)
             if self._container.cgroup:
-                self._container.cgroup.oom_kills()  # from here on
+                self._container.cgroup.note_kills()
             self._loop.watch(self.oom_fd, READ | _EPOLLPRI, self._oom)
         self._loop.on_children(self._reap)
         self._listener.start(self.connect)
@@ -193,10 +193,7 @@ class Server:
         """
         kills = 0
         if cgroup := self._container.cgroup:
-            try:
-                kills = cgroup.oom_kills()
-            except OSError:
-                pass  # the group is just going
+            kills = cgroup.oom_kills()
             if time.monotonic() - self._short_at < _LATELY and cgroup.kills_missed():
                 kills = kills or 1
         if kills > self._ooms:

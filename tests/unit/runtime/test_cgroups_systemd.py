@@ -246,3 +246,7 @@ def test_a_kill_whose_count_systemd_has_taken_away(tmp_path: Path) -> None:
     assert one.kills_missed()
     above.write_text("oom_kill 3\n")
     assert not one.kills_missed()
+    one.note_kills()
+    assert not one.kills_missed()
+    above.write_text("oom_kill 4\n")
+    assert one.kills_missed()  # though it went before it was read once
