@@ -148,7 +148,10 @@ def test_stats(group: Cgroup) -> None:
     group.create({"pids": {"limit": 5}})
     process = inside(group, "sleep", "1000")
     wait_until(group, 1)
-    stats = group.stats()
+    deadline = time.monotonic() + 30  # a process that has just come in has used nothing yet
+    while not ((stats := group.stats())["memory"]["usage_in_bytes"] and stats["cpu"]["usage"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     process.kill()
     process.wait()
     assert stats["pids"] == {"current": 1, "limit": 5}
